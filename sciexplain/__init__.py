@@ -1,0 +1,1 @@
+"""sciexplain: what did a network trained on scientific data learn?"""
