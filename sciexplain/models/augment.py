@@ -1,0 +1,44 @@
+"""Changes of a training batch that leave its labels true; `fit` calls them as augment(batch, generator)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class TimeJitter:
+    """Shift every trial by a random number of samples, mirroring it at its ends.
+
+    Parameters
+    ----------
+    max_shift : int
+        In samples, either way; each whole number within is as likely.
+
+    Raises
+    ------
+    ValueError
+        max_shift is negative, or not below the trial's length.
+    """
+
+    max_shift: int
+
+    def __post_init__(self) -> None:
+        if isinstance(self.max_shift, bool) or not isinstance(self.max_shift, int) or self.max_shift < 0:
+            raise ValueError(
+                f"TimeJitter: max_shift={self.max_shift!r}, expected a whole number of samples >= 0."
+            )
+
+    def __call__(self, batch: Tensor, generator: torch.Generator) -> Tensor:
+        """(batch, channel, time) -> the same sizes; every channel of a trial moves by the same shift."""
+        n, _, n_times = batch.shape
+        if self.max_shift >= n_times:
+            raise ValueError(
+                f"TimeJitter: max_shift={self.max_shift} is not below the {n_times} samples of a trial."
+            )
+        shift = torch.randint(-self.max_shift, self.max_shift + 1, (n, 1), generator=generator)
+        source = (torch.arange(n_times) + shift).abs()  # mirrored at the start ...
+        source = (n_times - 1) - ((n_times - 1) - source).abs()  # ... and at the end
+        return batch.gather(2, source.to(batch.device).unsqueeze(1).expand_as(batch))
