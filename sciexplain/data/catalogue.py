@@ -7,7 +7,6 @@ import fnmatch
 from collections.abc import Iterable
 from functools import lru_cache
 from importlib.resources import files
-from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from .errors import DataError, UnknownDataError
@@ -16,9 +15,9 @@ from .schema import DataFile, Manifest, parse
 __all__ = ["list_datasets", "manifest", "select"]
 
 
-def _folder() -> Traversable:
+def _folder() -> Path:
     """The manifests: inside the installed package, or at the root of a checkout."""
-    packaged = files("sciexplain.data") / "manifests"
+    packaged = Path(str(files("sciexplain.data") / "manifests"))
     if packaged.is_dir():
         return packaged
     checkout = Path(__file__).resolve().parents[2] / "data_manifests"
@@ -56,14 +55,13 @@ def manifest(name: str) -> Manifest:
     """
     known = list_datasets()
     if name not in known:
-        raise UnknownDataError(
-            f"No data set {name!r}.{_did_you_mean(name, known)} Known: {', '.join(known)}."
-        )
+        hint = _did_you_mean(name, known)
+        raise UnknownDataError(f"No data set {name!r}.{hint} Known: {', '.join(known)}.")
     return _read(_folder(), name)
 
 
 @lru_cache(maxsize=64)
-def _read(folder: Traversable, name: str) -> Manifest:
+def _read(folder: Path, name: str) -> Manifest:
     origin = f"{name}.toml"
     return parse(
         (folder / origin).read_text(encoding="utf-8"),
@@ -75,7 +73,8 @@ def _read(folder: Traversable, name: str) -> Manifest:
 def select(m: Manifest, paths: str | Iterable[str] | None) -> tuple[DataFile, ...]:
     """The files of a manifest that `paths` names, in the order named, each once.
 
-    A path is one of the manifest's, or a pattern with `*`, `?`, `[...]` (`*` crosses slashes); None selects all.
+    A path is one of the manifest's, or a pattern with `*`, `?`, `[...]` (`*` crosses slashes). None selects
+    all.
 
     Raises
     ------

