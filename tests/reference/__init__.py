@@ -1,0 +1,10 @@
+"""Slow float64 re-implementations of LRP, straight from the papers.
+
+Every linear layer is a matrix W (output, input) with a bias vector; every rule is one NumPy formula on W, and a network is a list
+of steps through which relevance R itself travels (never a message R / a). Nothing here imports the package under test.
+
+    matrices   linear layers as matrices, built position by position
+    rules      the rule table of the papers on one matrix
+    program    steps of a network: forward values, then relevance from the last step to the first
+    networks   one builder that writes the same network twice: as a torch module and as a program
+"""

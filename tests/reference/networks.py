@@ -1,0 +1,406 @@
+"""One builder writes the same network twice: a torch module, and a program of reference steps.
+
+    b = Builder((3, 8, 8), seed=0)
+    h = b.conv("x", 4, 3, padding=1)
+    h = b.activation(h, "relu", style="inplace")
+    net, program = b.finish(b.linear(b.flatten(h), 5))
+
+Weights are float64 and random, of both signs; batch-norm statistics are random too.
+"""
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from tests.reference import matrices
+from tests.reference.program import (
+    Activation,
+    Add,
+    BatchNorm,
+    Concatenate,
+    Gather,
+    Linear,
+    MaxPool,
+    Program,
+    Proportional,
+)
+
+CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+CONV_TRANSPOSE = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+BATCH_NORM = {0: nn.BatchNorm1d, 1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+F_CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+
+# name -> {style: torch call}; the method and in-place forms are what people write, not only modules
+ACTIVATION_CALLS = {
+    "relu": {
+        "module": lambda: nn.ReLU(),
+        "function": lambda: F.relu,
+        "method": lambda: lambda z: z.relu(),
+        "inplace": lambda: nn.ReLU(inplace=True),
+        "inplace_method": lambda: lambda z: z.relu_(),
+        "torch": lambda: torch.relu,
+    },
+    "elu": {
+        "module": lambda: nn.ELU(),
+        "function": lambda: F.elu,
+        "inplace": lambda: nn.ELU(inplace=True),
+    },
+    "gelu": {"module": lambda: nn.GELU(), "function": lambda: F.gelu},
+    "silu": {"module": lambda: nn.SiLU(), "function": lambda: F.silu, "inplace": lambda: nn.SiLU(inplace=True)},
+    "tanh": {
+        "module": lambda: nn.Tanh(),
+        "function": lambda: torch.tanh,
+        "method": lambda: lambda z: z.tanh(),
+        "inplace_method": lambda: lambda z: z.tanh_(),
+    },
+    "sigmoid": {
+        "module": lambda: nn.Sigmoid(),
+        "function": lambda: torch.sigmoid,
+        "method": lambda: lambda z: z.sigmoid(),
+    },
+    "leaky_relu": {
+        "module": lambda: nn.LeakyReLU(),
+        "function": lambda: F.leaky_relu,
+        "inplace": lambda: nn.LeakyReLU(inplace=True),
+    },
+    "softplus": {"module": lambda: nn.Softplus(), "function": lambda: F.softplus},
+    "square": {
+        "function": lambda: torch.square,
+        "method": lambda: lambda z: z.square(),
+        "power": lambda: lambda z: z**2,
+    },
+    "abs": {"function": lambda: torch.abs, "method": lambda: lambda z: z.abs()},
+    "relu6": {"module": lambda: nn.ReLU6(), "function": lambda: F.relu6},
+}
+
+
+class Net(nn.Module):
+    """Runs the calls a builder collected, in order."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = []
+
+    def forward(self, x):
+        values = {"x": x}
+        for call, sources, into in self.calls:
+            values[into] = call(*(values[s] for s in sources))
+        return values[into]
+
+
+class Builder:
+    """Grows a torch module and its reference program together; every method returns the name of its output."""
+
+    def __init__(self, in_shape, seed=0):
+        self.rng = np.random.default_rng(seed)
+        self.net, self.steps = Net(), []
+        self.in_shape = tuple(in_shape)
+        self.shapes = {"x": self.in_shape}
+
+    # -- the two lists
+
+    def emit(self, call, step):
+        """Add one step: `call` on torch tensors (batch first) and its reference."""
+        self.net.calls.append((call, step.sources, step.into))
+        self.steps.append(step)
+        self.shapes[step.into] = tuple(step.out_shape)
+        return step.into
+
+    def name(self, kind):
+        return f"{kind}_{len(self.steps)}"
+
+    def register(self, name, module):
+        setattr(self.net, name, module)
+        return module
+
+    def array(self, *shape, scale=1.0):
+        return self.rng.standard_normal(shape) * scale
+
+    def parameter(self, module, key, values):
+        setattr(module, key, nn.Parameter(torch.tensor(values, dtype=torch.float64)))
+
+    def finish(self, last):
+        """(module in eval mode, program); `last` must be the newest step."""
+        assert self.steps[-1].into == last
+        return self.net.double().eval(), Program(self.steps, self.in_shape)
+
+    # -- linear operations
+
+    def linear(self, h, out, *, bias=True, style="module"):
+        """Along the last dimension: a module, F.linear, x @ w, or weights computed at run time."""
+        shape, name = self.shapes[h], self.name("linear")
+        W = self.array(out, shape[-1], scale=1 / math.sqrt(shape[-1]))
+        b = self.array(out, scale=0.3) if bias else None
+        module = self.register(name, nn.Linear(shape[-1], out, bias=bias))
+        if style == "runtime":  # weight = left @ right, computed in forward
+            left, right = self.array(out, 3), self.array(3, shape[-1], scale=1 / math.sqrt(shape[-1]))
+            W = left @ right
+            self.parameter(module, "left", left)
+            self.parameter(module, "right", right)
+        self.parameter(module, "weight", W)
+        if bias:
+            self.parameter(module, "bias", b)
+        calls = {
+            "module": module,
+            "function": lambda x: F.linear(x, module.weight, module.bias),
+            "runtime": lambda x: F.linear(x, module.left @ module.right, module.bias),
+            "matmul": lambda x: x @ module.weight.T,
+            "torch_matmul": lambda x: torch.matmul(x, module.weight.t()),
+            "addmm": lambda x: torch.addmm(module.bias, x, module.weight.t()),
+        }
+        if style in ("matmul", "torch_matmul"):
+            assert not bias, "x @ w has no bias"
+        matrix, out_shape = matrices.dense(W, shape)
+        full_b = None if b is None else np.tile(b, len(matrix) // out)
+        path = name if style == "module" else ""
+        return self.emit(calls[style], Linear((h,), name, out_shape, matrix, full_b, "linear", path))
+
+    def left_matmul(self, h, rows):
+        """w @ x: mixes the last-but-one dimension."""
+        shape, name = self.shapes[h], self.name("left")
+        w = self.array(rows, shape[-2], scale=1 / math.sqrt(shape[-2]))
+        module = self.register(name, nn.Module())
+        self.parameter(module, "weight", w)
+        matrix, out_shape = matrices.from_function(lambda a: w @ a, shape)
+        return self.emit(
+            lambda x: module.weight @ x, Linear((h,), name, out_shape, matrix, None, "linear", merges_after=False)
+        )
+
+    def conv(self, h, out, kernel, *, stride=1, padding=0, dilation=1, groups=1, bias=True, style="module", depthwise=False):
+        """1d, 2d or 3d by the shape of h; depthwise sets groups = channels."""
+        shape, name = self.shapes[h], self.name("conv")
+        n = len(shape) - 1
+        if depthwise:
+            groups, out = shape[0], out * shape[0]
+        options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+        module = self.register(name, CONV[n](shape[0], out, kernel, bias=bias, **options))
+        fan = int(np.prod(module.weight.shape[1:]))
+        W = self.array(*module.weight.shape, scale=1 / math.sqrt(fan))
+        b = self.array(out, scale=0.3) if bias else None
+        if style == "runtime":  # a temporal and a spatial part joined in forward
+            left, right = self.array(out, out, scale=1 / math.sqrt(out)), W
+            W = np.einsum("ij,j...->i...", left, right)
+            self.parameter(module, "left", left)
+            self.parameter(module, "right", right)
+        self.parameter(module, "weight", W)
+        if bias:
+            self.parameter(module, "bias", b)
+        calls = {
+            "module": module,
+            "function": lambda x: F_CONV[n](x, module.weight, module.bias, **options),
+            "runtime": lambda x: F_CONV[n](
+                x, torch.einsum("ij,j...->i...", module.left, module.right), module.bias, **options
+            ),
+        }
+        matrix, out_shape = matrices.conv(W, shape, **options)
+        full_b = None if b is None else np.repeat(b, len(matrix) // out)
+        step = Linear(
+            (h,), name, out_shape, matrix, full_b, "conv", name if style == "module" else "", np.max(padding) == 0
+        )
+        return self.emit(calls[style], step)
+
+    def conv_transpose(self, h, out, kernel, *, stride=1, padding=0, output_padding=0, dilation=1, groups=1, bias=True):
+        shape, name = self.shapes[h], self.name("deconv")
+        n = len(shape) - 1
+        options = {
+            "stride": stride,
+            "padding": padding,
+            "output_padding": output_padding,
+            "dilation": dilation,
+            "groups": groups,
+        }
+        module = self.register(name, CONV_TRANSPOSE[n](shape[0], out, kernel, bias=bias, **options))
+        W = self.array(*module.weight.shape, scale=1 / math.sqrt(shape[0]))
+        b = self.array(out, scale=0.3) if bias else None
+        self.parameter(module, "weight", W)
+        if bias:
+            self.parameter(module, "bias", b)
+        matrix, out_shape = matrices.conv_transpose(W, shape, **options)
+        full_b = None if b is None else np.repeat(b, len(matrix) // out)
+        # every border of a transposed convolution sees fewer inputs: a batch norm before it never merges exactly
+        return self.emit(module, Linear((h,), name, out_shape, matrix, full_b, "conv", name, False))
+
+    def again(self, h, of):
+        """Call the module of step `of` a second time, on h (of the same shape)."""
+        first = next(s for s in self.steps if s.into == of)
+        name = self.name("again")
+        step = Linear(
+            (h,), name, first.out_shape, first.W, first.b, first.kind, first.path, first.merges_after
+        )
+        return self.emit(getattr(self.net, of), step)
+
+    def batch_norm(self, h):
+        shape, name = self.shapes[h], self.name("norm")
+        channels = shape[0]
+        module = self.register(name, BATCH_NORM[len(shape) - 1](channels, eps=1e-3))
+        mean, variance = self.array(channels), self.rng.uniform(0.5, 2.0, channels)
+        weight, bias = self.array(channels), self.array(channels)
+        self.parameter(module, "weight", weight)
+        self.parameter(module, "bias", bias)
+        module.double()
+        module.running_mean.copy_(torch.tensor(mean))
+        module.running_var.copy_(torch.tensor(variance))
+        scale = weight / np.sqrt(variance + 1e-3)
+        return self.emit(module, BatchNorm((h,), name, shape, scale, bias - scale * mean))
+
+    # -- elementwise operations
+
+    def activation(self, h, kind, style=None):
+        shape, name = self.shapes[h], self.name(kind)
+        styles = ACTIVATION_CALLS[kind]
+        call = styles[style or next(iter(styles))]()
+        if isinstance(call, nn.Module):
+            call = self.register(name, call)
+        return self.emit(call, Activation((h,), name, shape, kind))
+
+    def clamp(self, h, low, high):
+        name = self.name("clamp")
+        arguments = {"low": -np.inf if low is None else low, "high": np.inf if high is None else high}
+        return self.emit(
+            lambda x: torch.clamp(x, low, high), Activation((h,), name, self.shapes[h], "clamp", arguments)
+        )
+
+    def log(self, h):
+        return self.emit(torch.log, Activation((h,), self.name("log"), self.shapes[h], "log"))
+
+    def dropout(self, h, p=0.5):
+        name = self.name("dropout")
+        module = self.register(name, nn.Dropout(p))
+        return self.emit(module, self._gather(h, name, lambda i: i))
+
+    def scale(self, h, factor):
+        """factor * x: one number, or an array that broadcasts over the sample."""
+        name, shape = self.name("scale"), self.shapes[h]
+        factors = np.broadcast_to(np.asarray(factor, dtype=float), shape).ravel()
+        constant = factor if np.isscalar(factor) else torch.tensor(factor, dtype=torch.float64)
+        return self.emit(lambda x: x * constant, Proportional((h,), name, shape, np.diag(factors)))
+
+    def divide(self, h, divisor):
+        name, shape = self.name("divide"), self.shapes[h]
+        matrix = np.eye(int(np.prod(shape))) / divisor
+        return self.emit(lambda x: x / divisor, Proportional((h,), name, shape, matrix))
+
+    def shift(self, h, constant, *, subtract=False):
+        """x + constant; the constant's share is absorbed."""
+        name, shape = self.name("shift"), self.shapes[h]
+        values = np.broadcast_to(np.asarray(constant, dtype=float), shape).ravel()
+        other = constant if np.isscalar(constant) else torch.tensor(constant, dtype=torch.float64)
+        if subtract:
+            call, values = lambda x: x - other, -values
+        else:
+            call = lambda x: x + other  # noqa: E731
+        return self.emit(call, Proportional((h,), name, shape, np.eye(values.size), values.copy()))
+
+    # -- several sources
+
+    def add(self, *sources, inplace=False):
+        name = self.name("add")
+        shape = np.broadcast_shapes(*(self.shapes[s] for s in sources))
+        call = (lambda a, b: a.add_(b)) if inplace else (lambda *t: sum(t[1:], t[0]))
+        return self.emit(call, Add(sources, name, shape, (1.0,) * len(sources)))
+
+    def subtract(self, h, g):
+        name = self.name("subtract")
+        shape = np.broadcast_shapes(self.shapes[h], self.shapes[g])
+        return self.emit(lambda a, b: a - b, Add((h, g), name, shape, (1.0, -1.0)))
+
+    def concatenate(self, *sources, axis=0):
+        name = self.name("cat")
+        shape = list(self.shapes[sources[0]])
+        shape[axis] = sum(self.shapes[s][axis] for s in sources)
+        return self.emit(lambda *t: torch.cat(t, dim=axis + 1), Concatenate(sources, name, tuple(shape), axis))
+
+    # -- pooling and reductions
+
+    def max_pool(self, h, kernel, **options):
+        shape, name = self.shapes[h], self.name("maxpool")
+        module = self.register(name, {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}[len(shape) - 1](kernel, **options))
+        found, out_shape = matrices.windows(shape, kernel, **options)
+        return self.emit(module, MaxPool((h,), name, out_shape, found))
+
+    def average_pool(self, h, kernel, *, count_include_pad=True, **options):
+        shape, name = self.shapes[h], self.name("avgpool")
+        kind = {1: nn.AvgPool1d, 2: nn.AvgPool2d, 3: nn.AvgPool3d}[len(shape) - 1]
+        module = self.register(name, kind(kernel, count_include_pad=count_include_pad, **options))
+        found, out_shape = matrices.windows(shape, kernel, **options)
+        matrix = matrices.average(found, int(np.prod(shape)), divide_by_places=count_include_pad)
+        return self.emit(module, Proportional((h,), name, out_shape, matrix))
+
+    def adaptive_pool(self, h, size, *, largest=False):
+        shape, name = self.shapes[h], self.name("adaptive")
+        n = len(shape) - 1
+        kinds = {1: (nn.AdaptiveAvgPool1d, nn.AdaptiveMaxPool1d), 2: (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)}
+        kinds[3] = (nn.AdaptiveAvgPool3d, nn.AdaptiveMaxPool3d)
+        module = self.register(name, kinds[n][largest](size))
+        found, out_shape = matrices.adaptive_windows(shape, size)
+        if largest:
+            return self.emit(module, MaxPool((h,), name, out_shape, found))
+        return self.emit(module, Proportional((h,), name, out_shape, matrices.average(found, int(np.prod(shape)))))
+
+    def reduce(self, h, axes, *, how="mean", keepdim=False):
+        """Mean, sum or largest value over axes of the sample."""
+        name, shape = self.name(how), self.shapes[h]
+        dims = tuple(a + 1 for a in axes)
+        if how == "amax":
+            kept = np.amax(np.zeros(shape), axis=axes, keepdims=True).shape
+            flat = np.arange(int(np.prod(shape))).reshape(shape)
+            moved = np.moveaxis(flat, axes, range(-len(axes), 0)).reshape(-1, int(np.prod([shape[a] for a in axes])))
+            out_shape = kept if keepdim else tuple(n for i, n in enumerate(shape) if i not in axes)
+            found = [(row, len(row)) for row in moved]
+            return self.emit(lambda x: torch.amax(x, dims, keepdim), MaxPool((h,), name, out_shape, found))
+        f = {"mean": np.mean, "sum": np.sum}[how]
+        matrix, out_shape = matrices.from_function(lambda a: f(a, axis=axes, keepdims=keepdim), shape)
+        call = {"mean": torch.mean, "sum": torch.sum}[how]
+        return self.emit(lambda x: call(x, dims, keepdim), Proportional((h,), name, out_shape, matrix))
+
+    # -- shape operations
+
+    def _gather(self, h, name, move, constant=0.0):
+        """A shape operation, by what it does to the array of input positions."""
+        shape = self.shapes[h]
+        index = move(np.arange(int(np.prod(shape))).reshape(shape))
+        return Gather((h,), name, index.shape, index, constant)
+
+    def flatten(self, h):
+        name = self.name("flatten")
+        return self.emit(lambda x: x.flatten(1), self._gather(h, name, lambda i: i.reshape(-1)))
+
+    def reshape(self, h, *shape, style="reshape"):
+        name = self.name("reshape")
+        call = {
+            "reshape": lambda x: x.reshape(x.shape[0], *shape),
+            "view": lambda x: x.view(x.shape[0], *shape),
+            "unflatten": lambda x: x.flatten(1).unflatten(1, shape),
+        }[style]
+        return self.emit(call, self._gather(h, name, lambda i: i.reshape(shape)))
+
+    def permute(self, h, *axes):
+        name = self.name("permute")
+        return self.emit(
+            lambda x: x.permute(0, *(a + 1 for a in axes)), self._gather(h, name, lambda i: i.transpose(axes))
+        )
+
+    def transpose(self, h, a, b):
+        name = self.name("transpose")
+        return self.emit(
+            lambda x: x.transpose(a + 1, b + 1), self._gather(h, name, lambda i: i.swapaxes(a, b))
+        )
+
+    def slice(self, h, *slices):
+        name = self.name("slice")
+        return self.emit(lambda x: x[(slice(None), *slices)], self._gather(h, name, lambda i: i[slices]))
+
+    def pad(self, h, widths, *, mode="constant", constant=0.0):
+        """widths as in F.pad: (left, right) of the last dimension first."""
+        name, n = self.name("pad"), len(self.shapes[h])
+        pairs = [(widths[2 * i], widths[2 * i + 1]) for i in range(len(widths) // 2)]
+        pairs = [(0, 0)] * (n - len(pairs)) + pairs[::-1]
+        if mode == "constant":
+            step = self._gather(h, name, lambda i: np.pad(i, pairs, constant_values=-1), constant)
+            return self.emit(lambda x: F.pad(x, widths, value=constant), step)
+        kind = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}[mode]
+        step = self._gather(h, name, lambda i: np.pad(i, pairs, mode=kind))
+        return self.emit(lambda x: F.pad(x, widths, mode=mode), step)
