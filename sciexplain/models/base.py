@@ -1,4 +1,4 @@
-"""What the reference networks share: checks, rate-scaled lengths, max-norm constraints, a recorded constructor."""
+"""What the reference networks share: checks, rate-scaled lengths, max-norm constraints, their arguments."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def n_windows(n_times: int, length: int, stride: int = 1) -> int:
 
 @contextmanager
 def weights_from(seed: int | None) -> Iterator[None]:
-    """Draw what is drawn inside from `seed`; the global generator is as before afterwards. None: the global one."""
+    """Draw from `seed` inside, the global generator is untouched; None draws from the global one."""
     if seed is None:
         yield
         return
@@ -78,12 +78,13 @@ class EEGNetwork(nn.Module):
         """Refuse an n_times below `minimum`; `lengths` says which arguments make it smaller."""
         if self.n_times < minimum:
             raise NetworkSizeError(
-                f"{type(self).__name__}: n_times={self.n_times} is too short, at sfreq={self.sfreq:g} Hz it needs "
-                f"at least {minimum} samples ({minimum / self.sfreq:.2f} s). Give longer epochs, or a smaller {lengths}."
+                f"{type(self).__name__}: n_times={self.n_times} is too short: at sfreq={self.sfreq:g} Hz it "
+                f"needs at least {minimum} samples ({minimum / self.sfreq:.2f} s). "
+                f"Give longer epochs, or a smaller {lengths}."
             )
 
     def _check_input(self, x: Tensor) -> None:
-        """Refuse wrong sizes by name; the batch size is never looked at, so that an export stays dynamic in it."""
+        """Refuse wrong sizes; the batch size is never looked at, so an export stays dynamic in it."""
         if x.ndim != 3 or x.shape[1] != self.n_chans or x.shape[2] != self.n_times:
             raise NetworkSizeError(
                 f"{type(self).__name__} takes (batch, n_chans={self.n_chans}, n_times={self.n_times}), "
@@ -106,7 +107,7 @@ class EEGNetwork(nn.Module):
 
     @torch.no_grad()
     def apply_constraints(self) -> None:
-        """Scale down weights whose norm per output unit exceeds `max_norms`; call it after every optimiser step."""
+        """Scale down weights whose norm per output unit exceeds `max_norms`; for after an optimiser step."""
         for path, limit in self.max_norms.items():
             weight = self.get_submodule(path).weight
             assert isinstance(weight, Tensor)
@@ -118,7 +119,7 @@ def _sizes(x: Tensor) -> str:
 
 
 class TimeThenSpace(nn.Module):
-    """A convolution over time, then one over all channels, with nothing in between (Schirrmeister et al. 2017).
+    """A convolution over time, then one over all channels, nothing in between (Schirrmeister et al. 2017).
 
     Two linear maps in a row are one: with `composed=True` their weights are multiplied first and a single
     convolution runs, which takes a twelfth of the time (22 channels, 40 filters) and gives the same output.

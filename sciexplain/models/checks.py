@@ -53,7 +53,7 @@ def as_trials(X: Any, name: str) -> Tensor:
     bad = (~X.isfinite()).flatten(1).any(1).nonzero().flatten().tolist()
     if bad:
         raise TrainingDataError(
-            f"{name} has NaN or infinite values in {len(bad)} of {len(X)} trials, the first of them trial {bad[0]}."
+            f"{name} has NaN or infinite values in {len(bad)} of {len(X)} trials, the first is {bad[0]}."
         )
     return X.detach().cpu()
 
@@ -85,7 +85,7 @@ def count_outputs(model: nn.Module, trials: Tensor) -> int:
         logits = run_logits(model, trials[:1], 1)
     if logits.ndim != 2 or len(logits) != 1 or logits.shape[1] < 2:
         raise TrainingDataError(
-            f"{type(model).__name__} turns one trial into sizes {tuple(logits.shape)}, expected (1, n_outputs >= 2)."
+            f"{type(model).__name__} gives {tuple(logits.shape)} for one trial, expected (1, n_outputs >= 2)."
         )
     return logits.shape[1]
 
@@ -95,8 +95,8 @@ def check_scale(model: nn.Module, trials: Tensor) -> None:
     normalises = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
     if normalises and scale < SMALLEST_SCALE:
         raise TrainingDataError(
-            f"X has a standard deviation of {scale:.1e}, as EEG in volts: batch norm adds a constant to the variance "
-            "that would outweigh the data. Give microvolts (X * 1e6) or standardised values."
+            f"X has a standard deviation of {scale:.1e}, as EEG in volts: batch norm adds to the variance a "
+            "constant that would outweigh the data. Give microvolts (X * 1e6) or standardised values."
         )
 
 

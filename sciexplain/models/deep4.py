@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -11,7 +13,7 @@ N_BLOCKS = 4
 
 
 class Deep4Net(EEGNetwork):
-    """Four blocks of convolution, batch norm, ELU and max pooling, then linear (Schirrmeister et al. 2017, fig. 1).
+    """Four blocks of convolution, norm, ELU, max pooling, then linear (Schirrmeister et al. 2017, fig. 1).
 
     Parameters
     ----------
@@ -76,7 +78,7 @@ class Deep4Net(EEGNetwork):
         with weights_from(seed):
             self.filters = TimeThenSpace(n_chans, n_filters, n_filters, length, composed=composed)
             self.convs = nn.ModuleList(  # no bias: batch norm has one
-                nn.Conv1d(before, after, length, bias=False) for before, after in zip(widths, widths[1:])
+                nn.Conv1d(before, after, length, bias=False) for before, after in pairwise(widths)
             )
             self.norms = nn.ModuleList(nn.BatchNorm1d(width) for width in widths)
             self.pool = nn.MaxPool1d(pool, pool)

@@ -14,13 +14,13 @@ BATCH_NORM_EPS = 1e-3
 class EEGNet(EEGNetwork):
     """Temporal, depthwise spatial and separable convolutions, then linear (Lawhern et al. 2018, table 2).
 
-    The paper's "same" convolutions: their inputs are padded with zeros, (length - 1) // 2 before, the rest after.
+    Inputs of the "same" convolutions get zeros around them, (length - 1) // 2 before and the rest after.
 
     Parameters
     ----------
     n_chans, n_outputs, n_times : int
     sfreq : float
-        In Hz. The temporal kernel is half a second; the first pooling leads to about 32 Hz (4 samples at 128 Hz).
+        In Hz. The temporal kernel is half a second; the first pooling (4 samples at 128 Hz) leads to 32 Hz.
     drop_prob : float
         The paper: 0.5 within subjects, 0.25 across.
     n_filters_time : int
@@ -39,9 +39,9 @@ class EEGNet(EEGNetwork):
 
     Notes
     -----
-    Constraints (`apply_constraints`): the norm of each spatial filter is at most 1, of each output unit's weights
-    0.25. Batch norm keeps running averages with PyTorch's momentum, not the slow one of the original: a few
-    hundred steps, all that 100 trials give, would leave them near their starting values.
+    Constraints (`apply_constraints`): the norm of each spatial filter is at most 1, of each output unit's
+    weights 0.25. Batch norm keeps running averages with PyTorch's momentum, not the slow one of the original:
+    a few hundred steps, all that 100 trials give, would leave them near their starting values.
 
     Examples
     --------

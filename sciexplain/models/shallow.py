@@ -11,7 +11,7 @@ POWER_FLOOR = 1e-6  # log(0) is no number: dead filters give log(1e-6)
 
 
 class ShallowConvNet(EEGNetwork):
-    """Temporal filters, spatial filters, square, mean over time, log, linear (Schirrmeister et al. 2017, fig. 2).
+    """Temporal and spatial filters, square, mean, log, linear (Schirrmeister et al. 2017, fig. 2).
 
     Parameters
     ----------
