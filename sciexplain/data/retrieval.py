@@ -71,24 +71,33 @@ class Check:
     location: Path | None = None
 
 
-def verify(name: str, paths: str | Iterable[str] | None = None) -> dict[str, Check]:
-    """Read every local copy again and compare its SHA-256, whatever was remembered.
+def verify(
+    name: str, paths: str | Iterable[str] | None = None, *, remembered: bool = False
+) -> dict[str, Check]:
+    """State of every local copy: read again and its SHA-256 compared. Nothing is downloaded or removed.
+
+    Parameters
+    ----------
+    name, paths
+        As for `fetch`.
+    remembered : bool
+        Do not read again what was verified before and has the same size and modification time.
 
     Returns
     -------
     dict of str to Check
-        Path in the manifest -> state of the copy that `fetch` would use. Nothing is downloaded or removed.
+        Path in the manifest -> state of the copy that `fetch` would use.
     """
     m = manifest(name)
-    return {file.path: _check(m, file, anew=True) for file in select(m, paths)}
+    return {file.path: _check(m, file, remembered) for file in select(m, paths)}
 
 
-def _check(m: Manifest, file: DataFile, anew: bool = False) -> Check:
+def _check(m: Manifest, file: DataFile, remembered: bool = True) -> Check:
     found = Check("missing")
     for path in [store.cached_path(m, file), *_mirrored(file)]:
         if not path.is_file():
             continue
-        if store.sha256_of(path) == file.sha256 if anew else store.verified(path, file):
+        if store.verified(path, file) if remembered else store.sha256_of(path) == file.sha256:
             return Check("ok", path)
         found = Check("corrupt", path)
     return found
