@@ -1,1 +1,124 @@
-"""sciexplain: what did a network trained on scientific data learn?"""
+"""sciexplain: what did a network trained on scientific data learn?
+
+import sciexplain as sx
+ds = sx.explain(model, inputs, method=sx.LRP("epsilon_plus"))
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_WHERE = {
+    "explain": "api",
+    "plan": "api",
+    "InputError": "inputs",
+    "LRP": "methods",
+    "Sensitivity": "methods",
+    "GradientTimesInput": "methods",
+    "IntegratedGradients": "methods",
+    "Composite": "lrp.composites",
+    "COMPOSITES": "lrp.composites",
+    "Contrast": "lrp.targets",
+    "CaptureError": "lrp.errors",
+    "PlanError": "lrp.errors",
+    "TargetError": "lrp.errors",
+    "UnsupportedOperationError": "lrp.errors",
+    "ConservationWarning": "lrp.errors",
+    "regions": "relevance",
+    "windows": "relevance",
+    "bands": "relevance",
+    "compose": "relevance",
+    "pool": "relevance",
+    "band_relevance": "relevance",
+    "frequency_relevance": "relevance",
+    "time_frequency_relevance": "relevance",
+    "class_means": "relevance",
+    "validate": "relevance",
+    "save": "relevance",
+    "load": "relevance",
+}
+_MODULES = {"rules": "lrp.rules", "eeg": "domains.eeg", "data": "data", "models": "models"}
+
+if TYPE_CHECKING:
+    from . import data, models
+    from .api import explain, plan
+    from .domains import eeg
+    from .inputs import InputError
+    from .lrp import rules
+    from .lrp.composites import COMPOSITES, Composite
+    from .lrp.errors import (
+        CaptureError,
+        ConservationWarning,
+        PlanError,
+        TargetError,
+        UnsupportedOperationError,
+    )
+    from .lrp.targets import Contrast
+    from .methods import LRP, GradientTimesInput, IntegratedGradients, Sensitivity
+    from .relevance import (
+        band_relevance,
+        bands,
+        class_means,
+        compose,
+        frequency_relevance,
+        load,
+        pool,
+        regions,
+        save,
+        time_frequency_relevance,
+        validate,
+        windows,
+    )
+
+__all__ = [
+    "COMPOSITES",
+    "LRP",
+    "CaptureError",
+    "Composite",
+    "ConservationWarning",
+    "Contrast",
+    "GradientTimesInput",
+    "InputError",
+    "IntegratedGradients",
+    "PlanError",
+    "Sensitivity",
+    "TargetError",
+    "UnsupportedOperationError",
+    "band_relevance",
+    "bands",
+    "class_means",
+    "compose",
+    "data",
+    "eeg",
+    "explain",
+    "frequency_relevance",
+    "load",
+    "models",
+    "plan",
+    "pool",
+    "regions",
+    "rules",
+    "save",
+    "time_frequency_relevance",
+    "validate",
+    "windows",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load what is asked for when it is asked for: importing sciexplain alone costs nothing beyond Python."""
+    if name in _MODULES:
+        value: Any = importlib.import_module(f".{_MODULES[name]}", __name__)
+    elif name in _WHERE:
+        value = getattr(importlib.import_module(f".{_WHERE[name]}", __name__), name)
+    else:
+        raise AttributeError(f"module 'sciexplain' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,1 @@
+"""The LRP core: capture, plan, rewrite, run. Knows torch, no domain and no labelled arrays."""

@@ -1,0 +1,37 @@
+"""Attribution methods, all called the same way: `sx.explain(model, inputs, method=...)`."""
+
+from __future__ import annotations
+
+import difflib
+
+from .base import Method
+from .gradients import GradientTimesInput, IntegratedGradients, Sensitivity
+from .lrp import LRP
+
+#: Methods by name, with their default settings.
+METHODS: dict[str, Method] = {
+    m.name: m for m in (LRP(), GradientTimesInput(), Sensitivity(), IntegratedGradients())
+}
+
+
+def method(given: str | Method) -> Method:
+    """A method from its name, or as it is; LRP composites are known by their names too."""
+    if isinstance(given, Method):
+        return given
+    if isinstance(given, str):
+        from ..lrp.composites import COMPOSITES
+
+        if given in METHODS:
+            return METHODS[given]
+        if given in COMPOSITES:
+            return LRP(given)
+        known = [*METHODS, *COMPOSITES]
+        close = difflib.get_close_matches(given, known, 1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise ValueError(f"No method is called {given!r}.{hint} Known: {', '.join(known)}.")
+    if isinstance(given, type) and issubclass(given, Method):
+        raise TypeError(f"A method is a value: write {given.__name__}().")
+    raise TypeError(f"A method is a name or a value such as sx.LRP('epsilon'); got {type(given).__name__}.")
+
+
+__all__ = ["LRP", "METHODS", "GradientTimesInput", "IntegratedGradients", "Method", "Sensitivity", "method"]

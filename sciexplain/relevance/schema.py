@@ -48,13 +48,14 @@ VARIABLES = (
     Variable(
         "target", ("sample",), "iubfUOST", "what was explained: a class, a label, a contrast", required=True
     ),
+    # named as its dim, it is a coordinate to xarray: ds["output"] works, and labels go to `output_label` (output)
     Variable("output", ("sample", "output"), "f", "all outputs of the model"),
     Variable("absorbed", ("sample", "operation"), "f", "relevance that each operation's constants kept"),
     Variable(
         "conservation_error",
         ("sample",),
         "f",
-        "score - sum of relevance - sum of absorbed, relative to the scale",
+        "score - sum of relevance - sum of absorbed, relative",
     ),
 )
 
@@ -122,7 +123,7 @@ def relevance_dataset(
     }
     attributes = {name: plain(value) for name, value in (attrs or {}).items()}
     provenance = {name: value for name, value in attributes.items() if name in ATTRIBUTES}
-    parts = []
+    parts, own_dim = [], {}
     for role, arrays in given.items():
         named = arrays.items() if isinstance(arrays, Mapping) else [(None, arrays)]
         for suffix, array in named:
@@ -132,12 +133,21 @@ def relevance_dataset(
             described.attrs = {"long_name": _BY_NAME[role].meaning, **array.attrs}
             if role == "relevance":
                 described.attrs |= provenance
+            if (
+                described.name in described.dims
+            ):  # xarray holds such a variable (`output`) as a coordinate only
+                own_dim[role] = described.variable
+                parts.append(array.isel({role: 0}, drop=True).coords.to_dataset())
+                labels = {k: v for k, v in array.coords.items() if v.dims == (role,) and k != role}
+                parts.append(xr.Dataset(coords=labels))
+                continue
             parts.append(described.to_dataset(promote_attrs=False))
     try:
         ds = xr.merge(parts, join="exact", compat="no_conflicts", combine_attrs="override")
     except ValueError as error:  # AlignmentError and MergeError are both
         shapes = ", ".join(f"{name} {dict(part.sizes)}" for part in parts for name in part.data_vars)
         raise SchemaError(f"the arrays of one explanation do not fit together ({shapes}): {error}") from error
+    ds = ds.assign_coords(own_dim)
     ds.attrs = attributes
     validate(ds)
     return ds
@@ -206,7 +216,7 @@ def _problems(ds: xr.Dataset) -> Iterator[str]:
         if variable.required and not present:
             yield f"no variable `{variable.name}` ({variable.meaning}); there are {list(ds.data_vars)}"
     sample = ds["score"].dims[0] if "score" in ds and ds["score"].ndim else None
-    for name, array in ds.data_vars.items():
+    for name, array in [*ds.data_vars.items(), *((n, ds[n]) for n in ds.coords if n in _BY_NAME)]:
         role = _role(name)
         if "/" in str(name):
             yield f"`{name}` has a slash in its name, which netCDF reads as a group"

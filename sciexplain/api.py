@@ -1,0 +1,389 @@
+"""`explain` and `plan`: from a model and inputs to a labelled dataset, whatever the method."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Hashable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from .inputs import InputError, Labelled, batches, check_dtypes, labelled, model_device, model_dtype
+from .lrp.engine import Attribution
+from .lrp.errors import ConservationWarning, TargetError
+from .lrp.targets import Contrast, Seed, seed
+from .methods import LRP, Method
+from .methods import method as find_method
+from .relevance import relevance_dataset
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_TOLERANCE = {torch.float64: 1e-8}  # a warning beyond; other precisions: 1e-3
+
+
+def explain(
+    model: Any,
+    inputs: Any,
+    target: Any = "predicted",
+    method: str | Method = "lrp",
+    *,
+    dims: Sequence[Hashable] | None = None,
+    coords: Mapping[Hashable, Any] | None = None,
+    layers: Sequence[str] = (),
+    output_relevance: Any = None,
+    output: str = "logit",
+    batch_size: int | None = None,
+    progress: bool = False,
+) -> xr.Dataset:
+    """Explain a model's outputs by its inputs.
+
+    Parameters
+    ----------
+    model : torch.nn.Module, callable or torch.export.ExportedProgram
+        In eval mode. It is left as it was.
+    inputs : Tensor, array or DataArray (sample, ...), or a tuple or dict of them
+        Dims and coordinates of a DataArray carry through. Arrays are converted to the model's precision.
+    target : "predicted", int, label, sequence of them per sample, Contrast, or callable
+        Which output is explained; labels are those of the coordinate "output". A callable maps the outputs
+        (sample, output) to one value per sample.
+    method : str or Method
+        "lrp", a composite's name, "gradient_times_input", "sensitivity", "integrated_gradients", or a value such as
+        `LRP(Composite({...}))`.
+    dims : sequence of str, optional
+        Names of the input's dimensions, samples first. Default "sample", "dim_1", ...
+    coords : mapping, optional
+        Coordinates by name; "output" labels the outputs and comes back as coordinate `output_label`.
+    layers : sequence of str
+        Module paths whose relevance is wanted too, as `relevance_PATH`.
+    output_relevance : array like the outputs, optional
+        R at the output, in place of a target.
+    output : "logit" or "as_is"
+        A final softmax, log-softmax or sigmoid is left out, or kept.
+    batch_size : int, optional
+        Samples per pass; all at once by default.
+    progress : bool
+        Show a bar.
+
+    Returns
+    -------
+    Dataset
+        `relevance`, `input`, `message` (input's dims), `score`, `target`, `conservation_error` (sample),
+        `output` (sample, output), `absorbed` (sample, operation). score = sum of relevance + sum of absorbed, to
+        `conservation_error` relative to max(|score|, sum |relevance|).
+
+    Raises
+    ------
+    InputError, TargetError, CaptureError, PlanError, UnsupportedOperationError
+        Before anything is explained.
+
+    Examples
+    --------
+    >>> import torch, sciexplain as sx
+    >>> net = torch.nn.Linear(2, 1, bias=False)
+    >>> _ = torch.nn.init.constant_(net.weight, 2.0)
+    >>> ds = sx.explain(net, torch.tensor([[1.0, -3.0]]), method=sx.LRP("epsilon"), dims=("sample", "gene"))
+    >>> ds.relevance.values.round(3).tolist(), ds.score.item()
+    ([[2.0, -6.0]], -4.0)
+    """
+    chosen = find_method(method)
+    if output not in ("logit", "as_is"):
+        raise ValueError(
+            f"output={output!r}; possible are 'logit' (a final softmax or sigmoid is left out) and 'as_is'."
+        )
+    items, several = labelled(inputs, dims, coords)
+    _check_training(model)
+    dtype, device = model_dtype(model), model_device(model, items)
+    check_dtypes(items, dtype)
+    n = items[0].size
+    labels = _labels(coords)
+    target = _by_label(target, labels)
+    target = _per_sample_targets(target, n)
+    slices = list(batches(n, batch_size))
+    for start, stop in slices if len(slices) > 1 else ():  # bad values anywhere are found before work starts
+        for item in items:
+            item.batch(start, stop, dtype, device)
+    first = [item.batch(*slices[0], dtype, device) for item in items]
+    args = [x for x, item in zip(first, items) if item.name is None]
+    kwargs = {item.name: x for x, item in zip(first, items) if item.name is not None}
+    prepared = chosen.prepare(model, args, kwargs, keep_final=output == "as_is", layers=tuple(layers))
+    parts: list[Attribution] = []
+    for start, stop in _progress(slices, progress, n):
+        tensors = first if start == 0 else [item.batch(start, stop, dtype, device) for item in items]
+        given = None if output_relevance is None else _rows(output_relevance, start, stop, n, device)
+
+        def begin(outputs: Tensor, a: int = start, b: int = stop, r: Tensor | None = given) -> Seed:
+            return seed(outputs, _slice(target, a, b), r)
+
+        parts.append(_to_cpu(prepared.run(tensors, begin)))
+    names = [item.name or inner for item, inner in zip(items, prepared.input_names)] if several else [None]
+    ds = _dataset(items, names, parts, prepared.accounts, labels, chosen, model, prepared.kept)
+    _check(ds, chosen, first[0].dtype)
+    return ds
+
+
+def plan(model: Any, inputs: Any, method: str | Method = "lrp", *, output: str = "logit") -> pd.DataFrame:
+    """What `explain` will do to each operation between input and output; nothing is explained.
+
+    Returns
+    -------
+    DataFrame, one row per operation
+        operation, path, line, input_shape, output_shape ("B" is the batch), input_sign, rule, why, merged.
+    """
+    from .lrp.table import plan_rows
+
+    chosen = find_method(method)
+    if not isinstance(chosen, LRP):
+        raise ValueError(
+            f"Only LRP has rules to plan; {chosen} takes the gradient of every operation as it is."
+        )
+    items, _ = labelled(inputs, None, None)
+    _check_training(model)
+    dtype, device = model_dtype(model), model_device(model, items)
+    check_dtypes(items, dtype)
+    first = [item.batch(0, item.size, dtype, device) for item in items]
+    args = [x for x, item in zip(first, items) if item.name is None]
+    kwargs = {item.name: x for x, item in zip(first, items) if item.name is not None}
+    import pandas as pd
+
+    from .lrp.capture import capture
+    from .lrp.plan import make_plan
+
+    made = make_plan(capture(model, args, kwargs), chosen.rules, keep_final=output == "as_is")
+    return pd.DataFrame(plan_rows(made))
+
+
+def _check_training(model: Any) -> None:
+    """Name the layers that behave differently in training mode, before capture runs them."""
+    if not isinstance(model, torch.nn.Module):
+        return
+    kinds = (torch.nn.modules.batchnorm._BatchNorm, torch.nn.modules.dropout._DropoutNd)
+    bad = [
+        name or "(model)"
+        for name, m in model.named_modules()
+        if m.training and isinstance(m, kinds) and getattr(m, "p", 1) > 0
+    ]
+    if bad:
+        shown = ", ".join(bad[:5]) + (", ..." if len(bad) > 5 else "")
+        raise InputError(
+            f"The model is in training mode at {shown}: call model.eval() first. Nothing was run."
+        )
+
+
+def _labels(coords: Mapping[Hashable, Any] | None) -> list[Any] | None:
+    given = (coords or {}).get("output")
+    if given is None:
+        return None
+    values = np.asarray(getattr(given, "values", given)).tolist()
+    if len(set(values)) != len(values):
+        raise TargetError(f"The output labels {values} are not unique.")
+    return values
+
+
+def _by_label(target: Any, labels: list[Any] | None) -> Any:
+    """Labels of the output coordinate as indices."""
+
+    def index(value: Any) -> Any:
+        if isinstance(value, np.generic):
+            value = value.item()
+        if isinstance(value, str) and value != "predicted":
+            if labels is None:
+                raise TargetError(
+                    f'Target {value!r} is a label, but no labels were given: coords={{"output": [...]}}.'
+                )
+            if value not in labels:
+                raise TargetError(f"Target {value!r} is no output; outputs are {labels}.")
+            return labels.index(value)
+        return value
+
+    if isinstance(target, Contrast):
+        return Contrast(index(target.a), index(target.b))
+    if callable(target) or isinstance(target, (str, int)):
+        return index(target)
+    values = getattr(target, "values", target)
+    values = values.tolist() if hasattr(values, "tolist") else values
+    if isinstance(values, (list, tuple)):
+        return [index(v) for v in values]
+    return index(values)
+
+
+def _per_sample_targets(target: Any, n: int) -> Any:
+    if isinstance(target, list) and len(target) != n:
+        raise TargetError(f"{len(target)} targets were given for {n} samples.")
+    return target
+
+
+def _slice(target: Any, start: int, stop: int) -> Any:
+    return target[start:stop] if isinstance(target, list) else target
+
+
+def _rows(relevance: Any, start: int, stop: int, n: int, device: torch.device) -> Tensor:
+    values = getattr(relevance, "values", relevance) if isinstance(relevance, xr.DataArray) else relevance
+    tensor = values if isinstance(values, Tensor) else torch.as_tensor(np.asarray(values))
+    if tensor.dim() == 0 or tensor.shape[0] != n:
+        raise TargetError(f"output_relevance has shape {tuple(tensor.shape)} for {n} samples.")
+    return tensor[start:stop].to(device)
+
+
+def _progress(slices: list[tuple[int, int]], show: bool, n: int) -> Any:
+    if not show:
+        return slices
+    from tqdm.auto import tqdm
+
+    return tqdm(slices, desc=f"explaining {n} samples", unit="batch")
+
+
+def _to_cpu(part: Attribution) -> Attribution:
+    def cpu(values: list[Tensor | None]) -> list[Tensor | None]:
+        return [None if v is None else v.detach().cpu() for v in values]
+
+    start = part.seed
+    return Attribution(
+        cpu(part.relevance),
+        cpu(part.message),
+        {k: v.cpu() for k, v in part.layers.items()},
+        part.outputs.cpu(),
+        Seed(start.message.cpu(), start.score.cpu(), start.chosen, start.absorbed.cpu()),
+        part.absorbed.cpu(),
+        part.conservation_error.cpu(),
+    )
+
+
+def _join(tensors: Sequence[Tensor]) -> np.ndarray:
+    joined = torch.cat(list(tensors)) if len(tensors) > 1 else tensors[0]
+    if joined.dtype == torch.bfloat16:
+        joined = joined.float()
+    return joined.numpy()
+
+
+def _dataset(
+    items: list[Labelled],
+    names: Sequence[str | None],
+    parts: list[Attribution],
+    accounts: list[str],
+    labels: list[Any] | None,
+    method: Method,
+    model: Any,
+    kept: str,
+) -> xr.Dataset:
+    sample = items[0].dims[0]
+    along = {k: v for k, v in items[0].coords.items() if _dims_of(k, v) == (sample,)}
+    relevance, inputs, messages = {}, {}, {}
+    for i, (item, name) in enumerate(zip(items, names)):
+        if parts[0].relevance[i] is None:
+            continue
+        relevance[name] = xr.DataArray(
+            _join([p.relevance[i] for p in parts]), dims=item.dims, coords=item.coords
+        )  # type: ignore
+        values = item.values.detach().cpu() if isinstance(item.values, Tensor) else item.values
+        used = values if not isinstance(values, Tensor) else _join([values])
+        if isinstance(used, np.ndarray) and used.dtype.kind == "f":
+            used = used.astype(relevance[name].dtype, copy=False)
+        inputs[name] = relevance[name].copy(data=used)
+        if parts[0].message[i] is not None:
+            messages[name] = relevance[name].copy(data=_join([p.message[i] for p in parts]))  # type: ignore
+    single = set(relevance) == {None}
+    for path in parts[0].layers:
+        values = _join([p.layers[path] for p in parts])
+        layer_dims = (sample, *(f"{path}_{k}" for k in range(1, values.ndim)))
+        relevance["" if False else path] = xr.DataArray(
+            values, dims=layer_dims, coords=along if len(values) == items[0].size else None
+        )
+    outputs = _join([p.outputs for p in parts])
+    if outputs.ndim == 1:
+        outputs = outputs[:, None]
+    out_coords: dict[Hashable, Any] = dict(along)
+    if labels is not None:
+        if outputs.ndim == 2 and len(labels) != outputs.shape[1]:
+            raise TargetError(
+                f"{len(labels)} output labels were given, the model has {outputs.shape[1]} outputs."
+            )
+        # the variable `output` has a dim of its own name, which leaves no room for a coordinate of that name
+        out_coords["output_label"] = ("output", labels)
+    chosen = [c for p in parts for c in p.seed.chosen]
+    if labels is not None:
+        chosen = [labels[c] if isinstance(c, int) else c for c in chosen]
+    out_dims = (sample, "output", *(f"output_{k}" for k in range(1, outputs.ndim - 1)))
+
+    def per_sample(values: Any) -> xr.DataArray:
+        return xr.DataArray(values, dims=(sample,), coords=along)
+
+    attrs = {
+        "method": method.to_json(),
+        **({"composite": method.composite_json} if method.composite_json else {}),
+        "output_kind": f"logit before {kept}" if kept else "as_is",
+        **provenance(model),
+    }
+    return relevance_dataset(
+        _single(relevance, single),
+        score=per_sample(_join([p.seed.score for p in parts])),
+        target=per_sample(np.asarray(chosen)),
+        output=xr.DataArray(outputs, dims=out_dims, coords=out_coords) if outputs.ndim == 2 else None,
+        absorbed=xr.DataArray(
+            _join([p.absorbed for p in parts]),
+            dims=(sample, "operation"),
+            coords={**along, "operation": np.asarray(accounts, dtype=str)},
+        ),
+        conservation_error=per_sample(_join([p.conservation_error for p in parts])),
+        input=_single(inputs, single),
+        message=_single(messages, single) if messages else None,
+        attrs=attrs,
+    )
+
+
+def _single(arrays: dict[Any, xr.DataArray], single: bool) -> Any:
+    return arrays[None] if single and set(arrays) == {None} else arrays
+
+
+def _dims_of(key: Hashable, value: Any) -> tuple[Any, ...]:
+    if isinstance(value, xr.DataArray):
+        return value.dims
+    if isinstance(value, tuple):
+        return (value[0],) if isinstance(value[0], str) else tuple(value[0])
+    return (key,)
+
+
+def provenance(model: Any) -> dict[str, Any]:
+    """Versions, time and the digest of the model, for attributes."""
+    from . import __version__
+
+    found = {
+        "sciexplain_version": __version__,
+        "torch_version": str(torch.__version__),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    if isinstance(model, torch.nn.Module):
+        found["model"] = type(model).__name__
+    with suppress(AttributeError):
+        found["model_digest"] = digest(model.state_dict())
+    return found
+
+
+def digest(state: Mapping[str, Any]) -> str:
+    """SHA-256 over names, types, shapes and values of a state dict."""
+    total = hashlib.sha256()
+    for name, value in sorted(state.items()):
+        if isinstance(value, Tensor):
+            total.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+            flat = value.detach().cpu().contiguous().reshape(-1)
+            total.update(flat.view(torch.uint8).numpy().data if flat.numel() else b"")
+    return total.hexdigest()
+
+
+def _check(ds: xr.Dataset, method: Method, dtype: torch.dtype) -> None:
+    if not method.conserves:
+        return
+    worst = float(ds.conservation_error.max())
+    if not worst <= _TOLERANCE.get(dtype, 1e-3):
+        warnings.warn(
+            f"The score and the sum of relevance and absorbed relevance differ by {worst:.1e} (relative);"
+            " see ds.conservation_error. Try float64 inputs and model, or report this network.",
+            ConservationWarning,
+            stacklevel=3,
+        )

@@ -1,0 +1,6 @@
+"""How relevance passes through each operation; importing this package fills the table."""
+
+from . import activations, arithmetic, shapes, weighted
+from .table import TABLE, Operation, lookup, name_of
+
+__all__ = ["TABLE", "Operation", "activations", "arithmetic", "lookup", "name_of", "shapes", "weighted"]

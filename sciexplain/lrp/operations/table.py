@@ -1,0 +1,155 @@
+"""The table of operations: how relevance passes through each ATen operation.
+
+One entry says in which arguments a signal may arrive, what kind of twin replaces the operation, and what is known
+of the sign of its result. An operation without an entry, or a signal where no entry expects one, is refused by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import fx
+
+Kind = Literal[
+    "homogeneous",  # f(s a) = s f(a), s > 0: the gradient is the message, nothing is absorbed
+    "affine",  # homogeneous plus constants: the constants absorb their share
+    "activation",  # elementwise: (act(z) - act(0)) / z
+    "weighted",  # sums of inputs times constant weights: the rules of the composite
+    "norm",  # batch norm in eval mode: merged into a weighted operation, else affine
+    "product",  # two signals: half each
+    "identity",  # returns its input
+]
+Sign = Literal["nonnegative", "signed"]
+SignRule = Callable[[fx.Node, Callable[[Any], Sign]], Sign]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Arguments to try an entry on: shapes stand for random signals of both signs."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One entry.
+
+    Attributes
+    ----------
+    kind : str
+    signals : tuple of int
+        Positions of the arguments (tensors or lists of tensors) in which a signal may arrive.
+    sign : callable
+        (node, sign of a node) -> sign of the result.
+    how : str
+        Shown by `plan`.
+    refuse : callable or None
+        (node) -> reason why this very call cannot be explained, or None.
+    samples : tuple of Sample
+    """
+
+    kind: Kind
+    signals: tuple[int, ...]
+    sign: SignRule
+    how: str
+    refuse: Callable[[fx.Node], str | None] | None = None
+    samples: tuple[Sample, ...] = ()
+
+
+TABLE: dict[Any, Operation] = {}
+
+
+def operation(
+    targets: Any, kind: Kind, *, sign: SignRule, how: str, signals: Sequence[int] = (0,), **more: Any
+) -> None:
+    """Enter one or several ATen operations (packets: every overload) under one entry."""
+    entry = Operation(kind, tuple(signals), sign, how, **more)
+    for target in targets if isinstance(targets, (list, tuple)) else [targets]:
+        if target in TABLE:
+            raise ValueError(f"{target} stands twice in the table of operations.")
+        TABLE[target] = entry
+
+
+def lookup(target: Any) -> Operation | None:
+    """The entry of an overload, else of its packet."""
+    found = TABLE.get(target)
+    if found is None:
+        found = TABLE.get(getattr(target, "overloadpacket", None))
+    return found
+
+
+def name_of(target: Any) -> str:
+    """`aten.conv2d` for an overload of it; plain Python functions by their name."""
+    packet = getattr(target, "overloadpacket", None)
+    if packet is not None:
+        return str(packet)
+    return getattr(target, "__name__", str(target))
+
+
+def argument(node: fx.Node, name: str, default: Any = None) -> Any:
+    """Argument of the ATen call by its schema name."""
+    if name in node.kwargs:
+        return node.kwargs[name]
+    for i, declared in enumerate(node.target._schema.arguments):  # type: ignore[union-attr]
+        if declared.name == name:
+            if i < len(node.args):
+                return node.args[i]
+            return declared.default_value if declared.has_default_value() else default
+    return default
+
+
+# Sign rules
+
+
+def signed(node: fx.Node, sign: Callable[[Any], Sign]) -> Sign:
+    return "signed"
+
+
+def nonnegative(node: fx.Node, sign: Callable[[Any], Sign]) -> Sign:
+    return "nonnegative"
+
+
+def keeps(node: fx.Node, sign: Callable[[Any], Sign]) -> Sign:
+    """Non-negative if everything that goes in is."""
+    for value in node.args:
+        items = value if isinstance(value, (list, tuple)) else [value]
+        if any(isinstance(v, fx.Node) and sign(v) == "signed" for v in items):
+            return "signed"
+    return "nonnegative"
+
+
+def product(node: fx.Node, sign: Callable[[Any], Sign]) -> Sign:
+    """Non-negative if all factors are, or if it is a square."""
+    a, b = node.args[:2]
+    if a is b:
+        return "nonnegative"
+
+    def ok(v: Any) -> bool:
+        return sign(v) == "nonnegative" if isinstance(v, fx.Node) else not isinstance(v, complex) and v >= 0
+
+    return "nonnegative" if ok(a) and ok(b) else "signed"
+
+
+def total(node: fx.Node, sign: Callable[[Any], Sign]) -> Sign:
+    """A sum of two terms."""
+    alpha = argument(node, "alpha", 1)
+    a, b = node.args[:2]
+
+    def ok(v: Any) -> bool:
+        return sign(v) == "nonnegative" if isinstance(v, fx.Node) else isinstance(v, (int, float)) and v >= 0
+
+    positive = isinstance(alpha, (int, float)) and alpha >= 0
+    return "nonnegative" if ok(a) and ok(b) and positive else "signed"
+
+
+def call(node: fx.Node, *args: Any) -> Any:
+    """Run the node's operation on other first arguments."""
+    return node.target(*args, *node.args[len(args) :], **node.kwargs)  # type: ignore[operator]
+
+
+def scalar(value: float) -> torch.Tensor:
+    return torch.tensor(value, dtype=torch.float64)

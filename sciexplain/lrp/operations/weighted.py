@@ -1,0 +1,217 @@
+"""Linear and convolutional operations: the ones that rules are for.
+
+Each is bound once per run to its parameters as an object with the operation itself, `op(a, w, b)`, and its adjoint,
+`op.T(c, w, a)`. Rules are written with these two and never see the kind of layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx
+
+from .table import argument, operation, signed
+
+aten = torch.ops.aten
+Adjoint = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Dense:
+    """z = a w^T + b; w (output, input)."""
+
+    def __call__(self, a: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
+        return F.linear(a, w, b)
+
+    def T(self, c: Tensor, w: Tensor, a: Tensor) -> Tensor:
+        return c @ w
+
+    def shaped(self, b: Tensor, z: Tensor) -> Tensor:
+        return b
+
+    def scale_outputs(self, w: Tensor, s: Tensor) -> Tensor:
+        return w * s[:, None]
+
+    def scale_inputs(self, w: Tensor, s: Tensor) -> Tensor:
+        return w * s
+
+    def sum_inputs(self, w: Tensor, t: Tensor) -> Tensor:
+        return w @ t
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """1-, 2- or 3-dimensional, strided, dilated, grouped, transposed."""
+
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    transposed: bool
+    output_padding: tuple[int, ...]
+    groups: int
+    extra: tuple[int, ...] = ()  # one-sided padding that "same" needs for even kernels
+
+    @property
+    def dims(self) -> int:
+        return len(self.stride)
+
+    def __call__(self, a: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
+        if any(self.extra):
+            a = F.pad(a, self.extra)
+        return aten.convolution(
+            a,
+            w,
+            b,
+            self.stride,
+            self.padding,
+            self.dilation,
+            self.transposed,
+            self.output_padding,
+            self.groups,
+        )
+
+    def T(self, c: Tensor, w: Tensor, a: Tensor) -> Tensor:
+        like = F.pad(a, self.extra) if any(self.extra) else a
+        grad = aten.convolution_backward(
+            c, like, w, None, self.stride, self.padding, self.dilation, self.transposed, self.output_padding,
+            self.groups, [True, False, False],
+        )[0]  # fmt: skip
+        if any(self.extra):
+            grad = F.pad(grad, [-p for p in self.extra])
+        return grad
+
+    def shaped(self, b: Tensor, z: Tensor) -> Tensor:
+        return b.reshape(-1, *[1] * self.dims)
+
+    def scale_outputs(self, w: Tensor, s: Tensor) -> Tensor:
+        if not self.transposed:
+            return w * s.reshape(-1, *[1] * (w.dim() - 1))
+        grouped = w.reshape(self.groups, -1, *w.shape[1:]) * s.reshape(
+            self.groups, 1, w.shape[1], *[1] * self.dims
+        )
+        return grouped.reshape(w.shape)
+
+    def _per_input(self, w: Tensor, s: Tensor) -> Tensor:
+        """`s` of each input channel, laid out as the weight (output, input / groups, ...)."""
+        per_group = s.reshape(self.groups, 1, w.shape[1])
+        return per_group.expand(self.groups, w.shape[0] // self.groups, w.shape[1]).reshape(
+            w.shape[0], w.shape[1], *[1] * self.dims
+        )
+
+    def scale_inputs(self, w: Tensor, s: Tensor) -> Tensor:
+        return w * self._per_input(w, s)
+
+    def sum_inputs(self, w: Tensor, t: Tensor) -> Tensor:
+        return (w * self._per_input(w, t)).flatten(1).sum(1)
+
+
+@dataclass(frozen=True)
+class MatMul:
+    """z = a w (the signal on the left) or z = w a."""
+
+    signal: int
+
+    def __call__(self, a: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
+        z = torch.matmul(a, w) if self.signal == 0 else torch.matmul(w, a)
+        return z if b is None else z + b
+
+    def T(self, c: Tensor, w: Tensor, a: Tensor) -> Tensor:
+        with torch.enable_grad():  # vectors and broadcast batches: let autograd find the adjoint
+            leaf = torch.zeros_like(a, requires_grad=True)
+            return torch.autograd.grad(self(leaf, w), leaf, c)[0]
+
+    def shaped(self, b: Tensor, z: Tensor) -> Tensor:
+        return b
+
+
+Weighted = Dense | Convolution | MatMul
+
+
+@dataclass(frozen=True)
+class WeightedCall:
+    """Which arguments of a node are signal, weight and bias, and the bound operation."""
+
+    op: Weighted
+    signal: Any
+    weight: Any
+    bias: Any
+    kind: str  # "linear" or "conv"
+
+
+def _tuple(value: Any, n: int) -> tuple[int, ...]:
+    values = tuple(value) if isinstance(value, (list, tuple)) else (value,)
+    return values * n if len(values) == 1 else values
+
+
+def _conv_dims(node: fx.Node) -> int:
+    name = node.target._schema.name  # type: ignore[union-attr]
+    return next((n for n in (1, 2, 3) if f"{n}d" in name), 0)
+
+
+def bind(node: fx.Node, is_signal: Callable[[Any], bool]) -> WeightedCall | str:
+    """The call behind a weighted node, or why it is none."""
+    name = node.target._schema.name.split("::")[-1]  # type: ignore[union-attr]
+    a = node.args
+    if name == "linear":
+        call = WeightedCall(Dense(), a[0], a[1], argument(node, "bias"), "linear")
+    elif name in ("matmul", "mm", "bmm", "mv"):
+        side = 1 if is_signal(a[1]) else 0
+        if is_signal(a[1 - side]):
+            return "both factors are computed from the input"
+        call = WeightedCall(MatMul(side), a[side], a[1 - side], None, "linear")
+    elif name == "addmm":
+        if argument(node, "alpha", 1) != 1 or argument(node, "beta", 1) != 1:
+            return "addmm with alpha or beta other than 1"
+        side = 2 if is_signal(a[2]) else 1
+        call = WeightedCall(MatMul(side - 1), a[side], a[3 - side], a[0], "linear")
+    else:
+        bound = _convolution(node, name)
+        if isinstance(bound, str):
+            return bound
+        call = WeightedCall(
+            bound, argument(node, "input"), argument(node, "weight"), argument(node, "bias"), "conv"
+        )
+    for what, value in (("weight", call.weight), ("bias", call.bias)):
+        if is_signal(value):
+            return f"its {what} is computed from the input"
+    return call
+
+
+def _convolution(node: fx.Node, name: str) -> Convolution | str:
+    weight = argument(node, "weight")
+    kernel = tuple(int(k) for k in weight.meta["val"].shape[2:])
+    n = _conv_dims(node) or len(kernel)
+    value = argument(node, "input").meta.get("val")
+    if value is not None and value.dim() != n + 2:
+        return f"an input without a batch dimension ({value.dim()} dimensions instead of {n + 2})"
+    stride = _tuple(argument(node, "stride", 1), n)
+    dilation = _tuple(argument(node, "dilation", 1), n)
+    groups = argument(node, "groups", 1)
+    padding, extra = argument(node, "padding", 0), [0] * (2 * n)
+    if padding == "valid":
+        padding = 0
+    if padding == "same":
+        total = [d * (k - 1) for d, k in zip(dilation, kernel)]
+        padding = [t // 2 for t in total]
+        for i, t in enumerate(total):
+            extra[2 * (n - 1 - i) + 1] = t % 2  # the odd one goes to the end, as torch does
+    transposed = "transpose" in name or bool(argument(node, "transposed", False))
+    output_padding = _tuple(argument(node, "output_padding", 0), n)
+    return Convolution(stride, _tuple(padding, n), dilation, transposed, output_padding, groups, tuple(extra))
+
+
+operation(
+    [
+        aten.linear, aten.matmul, aten.mm, aten.bmm, aten.mv, aten.addmm,
+        aten.conv1d, aten.conv2d, aten.conv3d, aten.convolution, aten._convolution,
+        aten.conv_transpose1d, aten.conv_transpose2d, aten.conv_transpose3d,
+    ],
+    "weighted",
+    signals=(0, 1, 2),
+    sign=signed,
+    how="the rule of the composite",
+)  # fmt: skip

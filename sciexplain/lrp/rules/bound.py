@@ -1,0 +1,169 @@
+"""A rule bound to one operation and its weights: the arithmetic of sharing, written once for all rules.
+
+Everything is a message c with R = a c. Prepared weights live as long as one `explain` call: weights changed
+in between, by whatever means, are seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .base import Part, Rule
+from .domain import ZBox
+
+PerSample = Callable[[Tensor], Tensor]
+
+
+def divide(n: Tensor, d: Tensor) -> Tensor:
+    """n / d, and 0 where d is 0."""
+    return n / d.masked_fill(d == 0, torch.inf)
+
+
+@dataclass
+class BoundRule:
+    """`rule` at the operation z = op(a, weight) + bias.
+
+    Attributes
+    ----------
+    nonnegative_input, nonnegative_output : bool
+        Known from the graph: a >= 0 needs half the products; an output read through a ReLU carries relevance only
+        where z > 0.
+    """
+
+    rule: Rule
+    op: Any
+    weight: Tensor
+    bias: Tensor | None
+    nonnegative_input: bool
+    nonnegative_output: bool
+
+    @cached_property
+    def parts(self) -> list[Part]:
+        parts = self.rule.parts(self.weight, self.bias)
+        return [p for p in parts if not (self.nonnegative_output and p.where == "negative")]
+
+    def message(self, a: Tensor, z: Tensor, c: Tensor, per_sample: PerSample) -> tuple[Tensor, Tensor]:
+        """c at the input, and what the operation absorbs of each sample."""
+        c_in, absorbed = None, None
+        for part in self.parts:
+            gain, lost = self._gain(part, a, z, c, per_sample)
+            message = self._adjoint(part, gain, a)
+            if part.bias is not None and self.rule.bias == "distribute":
+                extra, homeless = self._spread(gain * self.op.shaped(part.bias, z), a, per_sample)
+                message, lost = message + extra, lost + homeless
+            c_in = message if c_in is None else c_in + message
+            absorbed = lost if absorbed is None else absorbed + lost
+        assert c_in is not None and absorbed is not None
+        return c_in, absorbed
+
+    def relevance(
+        self,
+        a: Tensor,
+        z: Tensor,
+        c: Tensor,
+        mask: Tensor,
+        box: tuple[Tensor, Tensor] | None,
+        per_sample: PerSample,
+    ) -> tuple[Tensor, Tensor]:
+        """R at the input for rules that do not factor; `mask` is 0 where the operation's input is padding."""
+        (part,) = self.parts
+        if isinstance(self.rule, ZBox):
+            assert box is not None
+            low, high = box
+            n = self.op(a, self.weight) - self.op(low, part.up) - self.op(high, part.down)
+        else:
+            n = self.op(mask[:1], part.up)
+        gain, lost = self._share(part, n, z, c, per_sample)
+        if isinstance(self.rule, ZBox):
+            r = a * self.op.T(gain, self.weight, a) - low * self.op.T(gain, part.up, a)
+            r = r - high * self.op.T(gain, part.down, a)
+        else:
+            r = mask * self.op.T(gain, part.up, a)
+        if part.bias is not None and self.rule.bias == "distribute":
+            gives = self.weight if isinstance(self.rule, ZBox) else torch.ones_like(self.weight)
+            takes = (a != 0).to(a.dtype) * mask if isinstance(self.rule, ZBox) else mask.expand_as(a)
+            extra, homeless = self._evenly(gain * self.op.shaped(part.bias, z), takes, gives, per_sample)
+            r, lost = r + extra, lost + homeless
+        return r, lost
+
+    def _apply(self, part: Part, a: Tensor) -> Tensor:
+        if part.up is part.down or self.nonnegative_input:
+            return self.op(a, part.up)
+        return self.op(a.clamp(min=0), part.up) + self.op(a.clamp(max=0), part.down)
+
+    def _adjoint(self, part: Part, gain: Tensor, a: Tensor) -> Tensor:
+        if part.up is part.down or self.nonnegative_input:
+            return self.op.T(gain, part.up, a)
+        return torch.where(a > 0, self.op.T(gain, part.up, a), self.op.T(gain, part.down, a))
+
+    def _gain(
+        self, part: Part, a: Tensor, z: Tensor, c: Tensor, per_sample: PerSample
+    ) -> tuple[Tensor, Tensor]:
+        plain = part.up is self.weight and part.factor == 1
+        if plain and (self.rule.bias == "absorb" or part.bias is None):
+            return self._plain_gain(part, z, c, per_sample)
+        return self._share(part, self._apply(part, a), z, c, per_sample)
+
+    def _plain_gain(self, part: Part, z: Tensor, c: Tensor, per_sample: PerSample) -> tuple[Tensor, Tensor]:
+        """LRP-0 and epsilon: the denominator is z itself, nothing is divided for epsilon = 0."""
+        epsilon = self.rule.stabiliser
+        if epsilon == 0:
+            return c, self._bias_share(part, c, z, per_sample)
+        if self.nonnegative_output:  # c is 0 where z is
+            gain = c * (z / (z + epsilon))
+            return gain, self._bias_share(part, gain, z, per_sample, epsilon)
+        stabiliser = torch.copysign(z.new_tensor(epsilon), z)
+        gain = c * (z / (z + stabiliser))
+        return gain, self._bias_share(part, gain, z, per_sample) + per_sample(gain * stabiliser)
+
+    def _bias_share(
+        self, part: Part, gain: Tensor, z: Tensor, per_sample: PerSample, more: float = 0.0
+    ) -> Tensor:
+        if part.bias is None:
+            return per_sample(gain) * more if more else z.new_zeros((), dtype=torch.float64)
+        return per_sample(gain * self.op.shaped(part.bias + more, z))
+
+    def _share(
+        self, part: Part, n: Tensor, z: Tensor, c: Tensor, per_sample: PerSample
+    ) -> tuple[Tensor, Tensor]:
+        """factor R / denominator, and the relevance that no input receives."""
+        r = c * z * part.factor
+        if part.where == "nonnegative" and not self.nonnegative_output:
+            r = torch.where(z >= 0, r, 0)
+        elif part.where == "negative":
+            r = torch.where(z < 0, r, 0)
+        d = n
+        if part.bias is not None and self.rule.bias != "exclude":
+            d = n + self.op.shaped(part.bias, z)
+        epsilon = self.rule.stabiliser
+        stabiliser = None
+        if epsilon:
+            stabiliser = torch.where(d >= 0, d.new_tensor(epsilon), d.new_tensor(-epsilon))
+            d = d + stabiliser
+        gain = divide(r, d)
+        lost = per_sample(torch.where(d == 0, r, 0))
+        if stabiliser is not None:
+            lost = lost + per_sample(gain * stabiliser)
+        if part.bias is not None and self.rule.bias == "absorb":
+            lost = lost + per_sample(gain * self.op.shaped(part.bias, z))
+        return gain, lost
+
+    def _spread(self, share: Tensor, a: Tensor, per_sample: PerSample) -> tuple[Tensor, Tensor]:
+        """The bias's share evenly over the inputs with a_j w_jk != 0, as a message."""
+        takes = (a != 0).to(a.dtype)
+        r, homeless = self._evenly(share, takes, self.weight, per_sample)
+        return divide(r, a), homeless
+
+    def _evenly(
+        self, share: Tensor, takes: Tensor, w: Tensor, per_sample: PerSample
+    ) -> tuple[Tensor, Tensor]:
+        links = (w != 0).to(w.dtype)
+        count = self.op(takes, links).round()
+        r = takes * self.op.T(divide(share, count), links, takes)
+        return r, per_sample(torch.where(count == 0, share, 0))

@@ -1,0 +1,145 @@
+"""What is explained: an output, a difference of outputs, a function of them, or relevance given outright."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .errors import TargetError
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """The output `a` minus the output `b`: what speaks for one rather than the other.
+
+    Parameters
+    ----------
+    a, b : int or str
+        Indices, or labels of the output coordinate.
+    """
+
+    a: Any
+    b: Any
+
+    def __post_init__(self) -> None:
+        if self.a == self.b:
+            raise TargetError(f"Contrast({self.a!r}, {self.b!r}) is zero: two different outputs are needed.")
+
+
+Target = Any  # "predicted", int, sequence of int, Contrast, callable
+
+
+@dataclass(frozen=True)
+class Seed:
+    """The start of a backward pass.
+
+    Attributes
+    ----------
+    message : Tensor, shape of the output
+        c with R = output * c.
+    score : Tensor (sample,), float64
+    chosen : list
+        Per sample the index, or a description where no single output is meant.
+    absorbed : Tensor (sample,), float64
+        What of the score no output carries: non-zero only for targets that are not sums of outputs.
+    """
+
+    message: Tensor
+    score: Tensor
+    chosen: list[Any]
+    absorbed: Tensor
+
+
+def seed(outputs: Tensor, target: Target, output_relevance: Tensor | None = None) -> Seed:
+    """Start relevance at `outputs` (sample, output) for a target.
+
+    Raises
+    ------
+    TargetError
+        The target does not fit the outputs.
+    """
+    n = outputs.shape[0]
+    if output_relevance is not None:
+        return _outright(outputs, output_relevance)
+    if callable(target):
+        return _function(outputs, target)
+    if outputs.dim() == 1:
+        flat = outputs[:, None]
+    elif outputs.dim() == 2:
+        flat = outputs
+    else:
+        raise TargetError(
+            f"The output has shape {tuple(outputs.shape)}; targets by index need (sample, output)."
+            " Give output_relevance= or a callable of the outputs."
+        )
+    size = flat.shape[1]
+    if isinstance(target, Contrast):
+        a, b = (_index(v, size) for v in (target.a, target.b))
+        message = torch.zeros_like(flat)
+        message[:, a] += 1
+        message[:, b] -= 1
+        chosen: list[Any] = [f"{target.a} - {target.b}"] * n
+    else:
+        indices = _indices(flat, target)
+        message = torch.nn.functional.one_hot(indices, size).to(flat.dtype)
+        chosen = indices.tolist()
+    score = (flat.double() * message.double()).sum(1)
+    return Seed(message.reshape(outputs.shape), score, chosen, torch.zeros_like(score))
+
+
+def _index(value: Any, size: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TargetError(f"Target {value!r} is no index and no label of the output coordinate.")
+    if not -size <= value < size:
+        raise TargetError(f"Target {value} is out of range: the model has {size} outputs (0 to {size - 1}).")
+    return value % size
+
+
+def _indices(outputs: Tensor, target: Any) -> Tensor:
+    n, size = outputs.shape
+    if isinstance(target, str):
+        if target == "predicted":
+            return outputs.argmax(1)
+        raise TargetError(
+            f"Target {target!r}: expected 'predicted', an index, a label, Contrast or a callable."
+        )
+    if isinstance(target, int):
+        return torch.full((n,), _index(target, size), device=outputs.device)
+    values: Sequence[Any] = target.tolist() if hasattr(target, "tolist") else list(target)
+    if len(values) != n:
+        raise TargetError(f"{len(values)} targets were given for {n} samples.")
+    return torch.tensor([_index(v, size) for v in values], device=outputs.device)
+
+
+def _function(outputs: Tensor, target: Callable[[Tensor], Tensor]) -> Seed:
+    with torch.enable_grad():
+        leaf = outputs.detach().requires_grad_()
+        score = target(leaf)
+        if not isinstance(score, Tensor) or score.shape != (outputs.shape[0],):
+            got = tuple(score.shape) if isinstance(score, Tensor) else type(score).__name__
+            raise TargetError(
+                f"The target function returned {got}; expected one value per sample, ({outputs.shape[0]},)."
+            )
+        if not score.requires_grad:
+            raise TargetError("The target function does not depend on the outputs differentiably.")
+        message = torch.autograd.grad(score.sum(), leaf)[0]
+    score = score.detach().double()
+    carried = (outputs.double() * message.double()).flatten(1).sum(1)
+    name = getattr(target, "__name__", type(target).__name__)
+    return Seed(message, score, [name] * len(score), score - carried)
+
+
+def _outright(outputs: Tensor, relevance: Tensor) -> Seed:
+    if relevance.shape != outputs.shape:
+        raise TargetError(
+            f"output_relevance has shape {tuple(relevance.shape)}, the output {tuple(outputs.shape)}: they must be equal."
+        )
+    relevance = relevance.to(outputs)
+    message = torch.where(outputs == 0, 0, relevance / torch.where(outputs == 0, 1, outputs))
+    score = relevance.double().flatten(1).sum(1)
+    lost = torch.where(outputs == 0, relevance, 0).double().flatten(1).sum(1)
+    return Seed(message, score, ["output_relevance"] * len(score), lost)

@@ -1,0 +1,147 @@
+"""What a method is: a value that, prepared for one model, turns batches into attributions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Protocol
+
+import torch
+from torch import Tensor, fx
+
+from ..lrp.capture import Capture, Model, capture, is_float
+from ..lrp.engine import Attribution, conservation
+from ..lrp.plan import find_output
+from ..lrp.rewrite import run_node
+from ..lrp.targets import Seed
+
+Start = Callable[[Tensor], Seed]
+
+
+class Prepared(Protocol):
+    """A method bound to a model: `run` takes one batch after another."""
+
+    accounts: list[str]
+    kept: str  # what was left out at the end of the model: "", "softmax", "log_softmax" or "sigmoid"
+    input_names: list[str]
+
+    def run(self, inputs: Sequence[Tensor], start: Start) -> Attribution: ...
+
+
+class Method:
+    """Base of all attribution methods: equal, hashable, printable values."""
+
+    name: ClassVar[str]
+    conserves: ClassVar[bool] = False
+
+    def prepare(
+        self,
+        model: Model,
+        args: Sequence[Tensor],
+        kwargs: dict[str, Tensor],
+        *,
+        keep_final: bool,
+        layers: Sequence[str],
+    ) -> Prepared:
+        """Capture the model for inputs like these and settle everything that does not depend on their values."""
+        raise NotImplementedError
+
+    def to_json(self) -> str:
+        """The method and its settings as JSON text."""
+        return json.dumps({"method": self.name, **asdict(self)})  # type: ignore[call-overload]
+
+    @property
+    def composite_json(self) -> str:
+        return ""
+
+
+class Forward:
+    """The captured operations as they are, up to the explained output; for methods that need gradients only."""
+
+    def __init__(self, captured: Capture, model: Model, keep_final: bool) -> None:
+        self.capture = captured
+        self.output, self.kept = find_output(captured, captured.outputs[0], keep_final)
+        self._values = captured.tensors(model)
+        nodes = list(captured.graph.nodes)
+        needed, stack = {self.output}, [self.output]
+        while stack:
+            for parent in stack.pop().all_input_nodes:
+                if parent not in needed:
+                    needed.add(parent)
+                    stack.append(parent)
+        self._order = [n for n in nodes if n in needed and n.op == "call_function"]
+
+    def __call__(self, inputs: Sequence[Tensor]) -> Tensor:
+        values: dict[fx.Node, Any] = dict(self._values)
+        values.update(zip(self.capture.inputs, inputs))
+        for node in self._order:
+            values[node] = run_node(node, values)
+        return values[self.output]
+
+
+@dataclass
+class GradientRun:
+    """Gradients of the captured model at points of the user's choice."""
+
+    forward: Forward
+    attribute: Callable[[GradientRun, Sequence[Tensor], Start], Attribution]
+    accounts: list[str]
+    input_names: list[str]
+
+    @property
+    def kept(self) -> str:
+        return self.forward.kept
+
+    def run(self, inputs: Sequence[Tensor], start: Start) -> Attribution:
+        with torch.inference_mode(False):
+            return self.attribute(self, [x.clone() if x.is_inference() else x for x in inputs], start)
+
+    def gradient(self, inputs: Sequence[Tensor], start: Start) -> tuple[list[Tensor | None], Tensor, Seed]:
+        """d score / d input per floating-point input, the outputs, and the seed."""
+        with torch.enable_grad():
+            leaves = [x.detach().requires_grad_() if x.is_floating_point() else x for x in inputs]
+            outputs = self.forward(leaves)
+            seed = start(outputs.detach())
+            wanted = [x for x in leaves if x.requires_grad]
+            grads = iter(torch.autograd.grad(outputs, wanted, seed.message, allow_unused=True))
+        found: list[Tensor | None] = []
+        for x in leaves:
+            g = next(grads) if x.requires_grad else None
+            found.append(torch.zeros_like(x) if g is None and x.requires_grad else g)
+        return found, outputs.detach(), seed
+
+
+def prepare_gradients(
+    attribute: Callable[[GradientRun, Sequence[Tensor], Start], Attribution],
+    model: Model,
+    args: Sequence[Tensor],
+    kwargs: dict[str, Tensor],
+    keep_final: bool,
+    layers: Sequence[str],
+    accounts: Sequence[str] = (),
+) -> GradientRun:
+    """Bind a gradient method to a model."""
+    if layers:
+        raise ValueError("layers= needs a method that propagates through layers: method=sx.LRP(...).")
+    captured = capture(model, args, kwargs)
+    if not any(is_float(n) for n in captured.inputs):
+        raise ValueError("The model has no floating-point input to take a gradient of.")
+    return GradientRun(
+        Forward(captured, model, keep_final), attribute, list(accounts), [n.name for n in captured.inputs]
+    )
+
+
+def attribution(
+    relevance: list[Tensor | None],
+    message: list[Tensor | None],
+    outputs: Tensor,
+    seed: Seed,
+    absorbed: Tensor | None = None,
+) -> Attribution:
+    """Assemble the result of a gradient method; what does not add up shows as conservation error."""
+    if absorbed is None:
+        absorbed = seed.score.new_zeros((len(seed.score), 0))
+    return Attribution(
+        relevance, message, {}, outputs, seed, absorbed, conservation(seed.score, relevance, absorbed)
+    )
