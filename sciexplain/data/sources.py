@@ -19,7 +19,7 @@ from .schema import WHOLE_ARCHIVE, Package
 
 __all__ = ["Archives", "SourceFailure", "download"]
 
-CHUNK = 1 << 16
+CHUNK = 1 << 14  # bytes; a cut connection loses at most one chunk
 TIMEOUT = (15, 60)  # seconds to connect, seconds without a byte
 MOST_CONTINUATIONS = 50
 
@@ -223,8 +223,9 @@ def _download_with_pooch(url: str, partial: Path, progress: bool) -> None:
     """ftp and DOI: pooch knows how; these do not resume."""
     import pooch
 
+    downloader = {"ftp": pooch.FTPDownloader, "doi": pooch.DOIDownloader}[urlsplit(url).scheme]
     try:
-        pooch.choose_downloader(url, progressbar=progress)(url, str(partial), None)
+        downloader(progressbar=progress)(url, str(partial), None)
     except Exception as error:  # ftplib, requests and pooch each have their own
         partial.unlink(missing_ok=True)
         raise SourceFailure(f"{type(error).__name__}: {error}") from error

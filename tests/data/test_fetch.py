@@ -51,7 +51,12 @@ def test_the_mirror_is_hashed_once_and_again_when_it_changes(
 ) -> None:
     hashed: list[Path] = []
     sha256_of = store.sha256_of
-    monkeypatch.setattr(store, "sha256_of", lambda path: hashed.append(path) or sha256_of(path))
+
+    def watched(path: Path) -> str:
+        hashed.append(path)
+        return sha256_of(path)
+
+    monkeypatch.setattr(store, "sha256_of", watched)
     (mirror / "x").write_bytes(CONTENT)
     name = toy(declare, '{ mirror = "x" }')
     fetch(name)
