@@ -234,8 +234,9 @@ def settle_batch_norm(model: nn.Module, trials: Tensor, batch_size: int = 64) ->
     """Set the running statistics of every batch norm to the averages over `trials`, with dropout off.
 
     Dropout before a batch norm enlarges the variance that it records while training; at evaluation there is
-    no dropout, and the mismatch grows from block to block (Li et al. 2019, "Understanding the disharmony between
-    dropout and batch normalization by variance shift"): Deep4Net, trained to a loss of 0.02, was at chance.
+    no dropout, and the mismatch grows from block to block (Li et al. 2019, "Understanding the disharmony
+    between dropout and batch normalization by variance shift"): a Deep4Net trained to a loss of 0.02 was at
+    chance.
     """
     norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     norms = [norm for norm in norms if norm.track_running_stats]
