@@ -8,7 +8,7 @@ SFREQ = 125.0
 LEFT, RIGHT = 2, 5  # of eight channels
 
 
-def lateralised(n_trials: int = 96, n_times: int = 250, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def lateralised(n_trials: int = 96, n_times: int = 300, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """X (trial, channel, time) float32 of unit noise, y (trial,)."""
     rng = np.random.default_rng(seed)
     y = np.arange(n_trials) % 2
