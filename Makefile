@@ -82,7 +82,7 @@ wheel: $(STAMP)  ## build dist/*.whl
 constraints:  ## resolve pyproject's ranges anew and rewrite constraints.txt (keeps torch's pin)
 	@scratch="$$(mktemp -d)"; trap 'rm -rf "$$scratch"' EXIT; \
 	"$(PYTHON)" -m venv "$$scratch/venv" \
-	&& "$$scratch/venv/bin/python" -m pip install --quiet "$(TORCH)" '.[dev]' \
+	&& "$$scratch/venv/bin/python" -m pip install --quiet "$(TORCH)" hatchling editables '.[dev]' \
 	&& { sed -n '/^#/p' constraints.txt; \
 	     "$$scratch/venv/bin/python" -m pip list --format=freeze | grep -v -E '^(pip|sciexplain)==' \
 	       | sed 's/+[a-z0-9.]*$$//' | tr 'A-Z_' 'a-z-' | LC_ALL=C sort; } > constraints.txt.new \
