@@ -87,6 +87,11 @@ def decode(name: str, stored: xr.Variable) -> xr.Variable:
     return xr.Variable(stored.dims, data, decode_attrs(attrs, note.get("attrs", {})))
 
 
+def is_text(stored: xr.Variable) -> bool:
+    """Whether a stored variable holds labels, which are decoded in memory."""
+    return stored.dtype.kind in "OUST"
+
+
 def encode_attrs(
     owner: str, attrs: Mapping[Any, Any], reserved: set[str] = _RESERVED
 ) -> tuple[dict[str, Any], dict[str, Any]]:

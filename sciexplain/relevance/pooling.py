@@ -62,7 +62,8 @@ def pool(relevance: xr.DataArray | xr.Dataset, *regions: xr.DataArray) -> xr.Dat
     with xr.set_options(arithmetic_join="exact"):
         for weights in aligned:
             # W is float64, so products and sums are too, without a float64 copy of the relevance
-            pooled = xr.dot(pooled, weights.drop_attrs(), dim=[weights.dims[1]])
+            pooled = xr.dot(pooled, weights, dim=[weights.dims[1]])
+    pooled.attrs = {}
     pooled = stamp(pooled.transpose(*dims).rename(array.name), array)
     for weights in aligned:
         region, element = map(str, weights.dims)

@@ -48,7 +48,7 @@ VARIABLES = (
     Variable(
         "target", ("sample",), "iubfUOST", "what was explained: a class, a label, a contrast", required=True
     ),
-    # named as its dim, it is a coordinate to xarray: ds["output"] works, and labels go to `output_label` (output)
+    # named like its dim, it is a coordinate to xarray: ds["output"] works, labels go to `output_label`
     Variable("output", ("sample", "output"), "f", "all outputs of the model"),
     Variable("absorbed", ("sample", "operation"), "f", "relevance that each operation's constants kept"),
     Variable(

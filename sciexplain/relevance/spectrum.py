@@ -181,10 +181,10 @@ def _prepared(
     if missing:
         method = f" (method: {ds.attrs['method']})" if "method" in ds.attrs else ""
         raise SpectrumError(
-            f"the dataset has no `{'` and no `'.join(missing)}`{method}. The rule at the input returned relevance "
-            "directly, not as input * message (ZBox, WSquare and Flat do), so there is nothing to transform; "
-            "relevance / input is not the message. Explain again with an input rule of product form, such as "
-            "Zero, Epsilon, Gamma, AlphaBeta or ZPlus, or with GradientTimesInput"
+            f"the dataset has no `{'` and no `'.join(missing)}`{method}. The rule at the input returned "
+            "relevance directly, not as input * message (ZBox, WSquare and Flat do); nothing to transform, "
+            "as relevance / input is not the message. Explain again with an input rule of product form, such "
+            "as Zero, Epsilon, Gamma, AlphaBeta or ZPlus, or with GradientTimesInput"
         )
     relevance, inputs, message = (ds[role + suffix] for role in ("relevance", "input", "message"))
     if dim not in relevance.dims:
@@ -227,8 +227,9 @@ def _sampling(ds: xr.Dataset, dim: str) -> tuple[np.ndarray, float]:
     if not step > 0 or not off.max() <= _GRID_TOLERANCE * step:
         worst = int(np.argmax(off))
         raise SpectrumError(
-            f"dim {dim!r} is not evenly sampled and rising: with the mean step {step:g}, sample {worst} should "
-            f"be at {values[0] + step * worst:g} and is at {values[worst]:g}. Resample, or take an even piece"
+            f"dim {dim!r} is not evenly sampled and rising: with the mean step {step:g}, sample "
+            f"{worst} should be at {values[0] + step * worst:g} and is at {values[worst]:g}. "
+            "Resample, or take an evenly sampled piece"
         )
     # times like 0.1 * k carry rounding: a rate that is a whole number but for it is that number
     rate = 1 / (step * scale)
@@ -297,9 +298,9 @@ def _checked_factors(x: np.ndarray, c: np.ndarray, r: np.ndarray) -> tuple[np.nd
         worst, scale = float(gap.max()), float(np.abs(r).max())
         if not worst <= _PRODUCT_TOLERANCE * scale + float(np.finfo(np.float32).tiny):
             raise SpectrumError(
-                f"relevance is not input * message: they differ by up to {worst:g}, at a largest relevance of "
-                f"{scale:g}. Was one of them changed (averaged, scaled, filtered), or is it NaN? Take frequencies "
-                "of the dataset as explain returned it, and average after"
+                f"relevance is not input * message: they differ by up to {worst:g}, with a largest relevance "
+                f"of {scale:g}. Was one of them changed (averaged, scaled, filtered), or is it NaN? Take the "
+                "frequencies of the dataset as explain returned it, and average after"
             )
     return x, c
 

@@ -135,9 +135,10 @@ def segment_sum(values: np.ndarray, index: np.ndarray, size: int) -> np.ndarray:
         raise ValueError(f"index must lie in 0..{size - 1}, got {index.min()}..{index.max()}")
     rest = values.shape[1:]
     columns = int(np.prod(rest))
-    # one bincount over (sample, column) pairs; bincount adds in float64
+    # one bincount over (sample, column) pairs; it adds in float64, but counts in int64 where there is nothing
     flat = (index.astype(np.int64)[:, None] * columns + np.arange(columns)).ravel()
-    return np.bincount(flat, values.ravel(), minlength=size * columns).reshape(size, *rest)
+    sums = np.bincount(flat, values.ravel(), minlength=size * columns).astype(np.float64, copy=False)
+    return sums.reshape(size, *rest)
 
 
 def _classes(

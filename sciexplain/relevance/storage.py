@@ -14,7 +14,7 @@ from typing import Any
 
 import xarray as xr
 
-from .codec import MARK, StorageError, decode, decode_attrs, encode, encode_attrs
+from .codec import MARK, StorageError, decode, decode_attrs, encode, encode_attrs, is_text
 from .schema import multi_index_dims
 
 _FORMAT = 1
@@ -97,24 +97,26 @@ def load(path: str | os.PathLike[str], chunks: Chunks | None = None) -> xr.Datas
     if chunks is not None:
         _require("dask", "lazy loading")
     engine = "h5netcdf" if source.suffix == ".nc" else "zarr"
-    with xr.open_dataset(source, engine=engine, chunks=None) as peek:
-        ours = MARK in peek.attrs
-        if not ours and chunks is None:
-            return peek.load()
-    options: dict[str, Any] = (
-        {"mask_and_scale": False, "decode_times": False, "decode_coords": False} if ours else {}
-    )
-    opened = xr.open_dataset(source, engine=engine, chunks=chunks, **options)
+    as_written: dict[str, Any] = {"mask_and_scale": False, "decode_times": False, "decode_coords": False}
+    with xr.open_dataset(source, engine=engine, chunks=None, **as_written) as raw:
+        ours = MARK in raw.attrs
+        if ours and chunks is None:
+            return _decoded(raw.load())
+        labels = {name: raw.variables[name].load() for name in raw.variables if is_text(raw.variables[name])}
+    with warnings.catch_warnings():
+        # said of every small coordinate that is stored as one piece, too
+        warnings.filterwarnings("ignore", message="The specified chunks separate the stored chunks")
+        lazy = xr.open_dataset(source, engine=engine, chunks=chunks, **(as_written if ours else {}))
     if not ours:
-        return opened
-    try:
-        result = _decoded(opened if chunks is not None else opened.load())
-    finally:
-        if chunks is None:
-            opened.close()
-    if chunks is not None:
-        result.set_close(opened.close)
+        return lazy if chunks is not None else _loaded(lazy)
+    result = _decoded(lazy.assign(labels))
+    result.set_close(lazy.close)
     return result
+
+
+def _loaded(ds: xr.Dataset) -> xr.Dataset:
+    with ds:
+        return ds.load()
 
 
 def _encoded(obj: xr.Dataset | xr.DataArray) -> xr.Dataset:
