@@ -102,11 +102,13 @@ class CSPLDA:
 
     def predict(self, X: Any) -> np.ndarray:
         """Labels (trial,)."""
-        return self.pipeline_.predict(self._trials(X).data)
+        data = self._trials(X).data  # first: it refuses an untrained decoder by name
+        return self.pipeline_.predict(data)
 
     def decision_function(self, X: Any) -> np.ndarray:
         """(trial,), above 0 for the second class; with more than two classes (trial, class)."""
-        return self.pipeline_.decision_function(self._trials(X).data)
+        data = self._trials(X).data
+        return self.pipeline_.decision_function(data)
 
     def score(self, X: Any, y: Any = None) -> float:
         """Share of right predictions."""
