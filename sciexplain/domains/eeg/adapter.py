@@ -162,8 +162,6 @@ def _settings(
 
 
 def _check(picked: mne.BaseEpochs, spec: InputSpec | None, on_bad: str) -> None:
-    if len(picked) == 0:
-        raise EpochsError("there are no epochs: the selection is empty, or all were dropped")
     bad = list(picked.info["bads"])
     if bad and on_bad == "raise":
         raise EpochsError(

@@ -53,7 +53,7 @@ def to_epochs(ds: xr.Dataset | xr.DataArray, variable: str = "relevance") -> mne
     values = np.asarray(array.values, dtype=np.float64)
     if variable == "input":
         values = values / float(attrs["eeg_scale"])
-    return mne.EpochsArray(
+    back = mne.EpochsArray(
         values,
         _info(array, saved, volt=variable == "input", unit=_unit(array, attrs)),
         events=events,
@@ -64,6 +64,7 @@ def to_epochs(ds: xr.Dataset | xr.DataArray, variable: str = "relevance") -> mne
         proj=False,
         verbose="error",
     )
+    return _on_time(back, array)
 
 
 def to_evoked(
@@ -93,12 +94,14 @@ def to_evoked(
         return _evoked(array, {**ds.attrs, **array.attrs}, "all", 1, variable)
     attrs = {**ds.attrs, **array.attrs}
     if by is None:
-        return _evoked(array.mean("epoch", dtype=np.float64), attrs, "all", array.sizes["epoch"], variable)
+        return _evoked(
+            array.mean("epoch", dtype=np.float64, skipna=False), attrs, "all", array.sizes["epoch"], variable
+        )
     labels = epoch_labels(ds, by)
     evokeds = []
     for label in dict.fromkeys(labels.tolist()):
         chosen = array.isel(epoch=np.flatnonzero(labels == label))
-        mean = chosen.mean("epoch", dtype=np.float64)
+        mean = chosen.mean("epoch", dtype=np.float64, skipna=False)
         evokeds.append(_evoked(mean, attrs, f"{by}: {label}", chosen.sizes["epoch"], variable))
     return evokeds
 
@@ -183,9 +186,10 @@ def _evoked(
     if variable == "input":
         values = values / float(attrs["eeg_scale"])
     info = _info(array, _saved_info(attrs), volt=variable == "input", unit=_unit(array, attrs))
-    return mne.EvokedArray(
+    back = mne.EvokedArray(
         values, info, tmin=float(array["time"].values[0]), comment=comment, nave=nave, verbose="error"
     )
+    return _on_time(back, array)
 
 
 def _info(array: xr.DataArray, saved: dict[str, Any], *, volt: bool, unit: str) -> mne.Info:
@@ -219,6 +223,12 @@ def _info(array: xr.DataArray, saved: dict[str, Any], *, volt: bool, unit: str) 
         info["description"] = about or None if volt else f"relevance, unit: {unit}, not volt. {about}".strip()
     info["bads"] = [name for name in saved["bads"] if name in names]
     return info
+
+
+def _on_time(back: Any, array: xr.DataArray) -> Any:
+    """MNE rounds the first time to a whole number of samples, which pooled windows are not at."""
+    late = float(array["time"].values[0]) - float(back.times[0])
+    return back if abs(late) < 1e-9 else back.shift_time(late, relative=True)
 
 
 def _sfreq(array: xr.DataArray, saved: dict[str, Any]) -> float:

@@ -213,6 +213,8 @@ def pick_channels(epochs: mne.BaseEpochs, picks: Any) -> mne.BaseEpochs:
     if isinstance(picks, tuple | np.ndarray):
         picks = list(picks)
     picked = epochs.copy().load_data()
+    if len(picked) == 0:
+        raise EpochsError("there are no epochs: the selection is empty, or all were dropped")
     try:
         return picked.pick(picks, exclude=())
     except ValueError as error:

@@ -78,12 +78,18 @@ def counted(label: str, part: xr.DataArray, by: str | None) -> str:
 
 
 def mean_over_epochs(array: xr.DataArray) -> xr.DataArray:
-    return array.mean("epoch", dtype=np.float64, keep_attrs=True) if "epoch" in array.dims else array
+    return (
+        array.mean("epoch", dtype=np.float64, keep_attrs=True, skipna=False)
+        if "epoch" in array.dims
+        else array
+    )
 
 
 def total(array: xr.DataArray, dims: Iterable[str]) -> xr.DataArray:
     """Sum over those dims that are there, in float64."""
-    return array.sum([dim for dim in dims if dim in array.dims], dtype=np.float64, keep_attrs=True)
+    return array.sum(
+        [dim for dim in dims if dim in array.dims], dtype=np.float64, keep_attrs=True, skipna=False
+    )
 
 
 def require(array: xr.DataArray, dims: Sequence[str], picture: str) -> None:
@@ -164,6 +170,38 @@ def color_bar(mappable: ScalarMappable, axes: Sequence[Axes], label: str, clippe
     return bar
 
 
+def size_in_points(ax: Axes) -> tuple[float, float]:
+    """Width and height before the layout settles: good enough to choose between two ways to label."""
+    box: Any = ax.get_window_extent()
+    dpi = ax.get_figure().dpi  # type: ignore[union-attr]
+    return box.width / dpi * 72, box.height / dpi * 72
+
+
+def legend_above(axes: Sequence[Axes], lowest: float, highest: float) -> None:
+    """A legend in the first of `axes`, and room above the data in all of them: text lies on nothing."""
+    handles, labels = axes[0].get_legend_handles_labels()
+    width, height = size_in_points(axes[0])
+    longest = max((len(label) for label in labels), default=0)
+    columns = max(1, min(3, int(width // (40 + 4.6 * longest))))
+    rows = -(-len(handles) // columns)
+    span = highest - lowest or 1.0
+    # A row of 8 point letters is 13 points high; `room` is the share of the axes that the rows take.
+    room = min(0.6, (13 * rows + 8) / height)
+    for ax in axes:
+        ax.set_ylim(lowest - 0.05 * span, highest + span * (1.05 * room / (1 - room) + 0.03))
+    if handles:
+        axes[0].legend(loc="upper right", ncols=columns, frameon=False, fontsize=8, borderaxespad=0.1)
+
+
+def wrapped(text: str, ax: Axes, points: float = 10.0) -> str:
+    """Text in lines that fit over the axes."""
+    from textwrap import wrap
+
+    # A letter is about half as wide as it is high; the colour bar beside the axes gives a fifth more room.
+    letters = max(20, int(1.2 * size_in_points(ax)[0] / (0.52 * points)))
+    return "\n".join(part for line in text.split("\n") for part in wrap(line, letters))
+
+
 def mark_onset(ax: Axes, times: Any) -> None:
     """A thin line at the event, if the epoch contains it."""
     if np.min(times) < 0 < np.max(times):
@@ -198,6 +236,8 @@ def interval(values: np.ndarray, confidence: float = 0.95) -> tuple[np.ndarray, 
     """Mean over the first axis and half the width of its Student interval; zero width for one trial."""
     from scipy.stats import t
 
+    if not values.size or not np.isfinite(values).all():
+        raise PlotError("relevance to be drawn is empty or not finite")
     count = len(values)
     mean = values.mean(axis=0)
     if count < 2:

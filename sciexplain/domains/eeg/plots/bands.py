@@ -121,11 +121,10 @@ def _bars(
 
 
 def _finish_bars(ax: Axes, names: list[str], lowest: float, highest: float, unit: str) -> None:
-    span = highest - lowest or 1.0
-    ax.set_ylim(lowest - 0.05 * span, highest + 0.25 * span)
+    style.legend_above([ax], lowest, highest)
     ax.axhline(0.0, color="0.3", linewidth=0.8)
     ax.set_xticks(range(len(names)), names)
+    if style.size_in_points(ax)[0] / len(names) < 6.0 * max(len(name) for name in names):
+        ax.tick_params("x", rotation=45)
     ax.set_ylabel(f"relevance ({unit})")
     ax.spines[["top", "right"]].set_visible(False)
-    if ax.get_legend_handles_labels()[0]:
-        ax.legend(loc="upper right", ncols=3, frameon=False, fontsize=8)

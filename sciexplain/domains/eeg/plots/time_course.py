@@ -47,18 +47,16 @@ def plot_time_course(
     style.only(array, ["epoch", "time", "region"], "a time course")
     array, bin_width = style.bins(array, width)
     regions = style.groups(array, "region" if "region" in array.dims else None)
-    figure, given = style.panels(axes, len(regions), columns=1, size=(6.2, 2.9 if len(regions) == 1 else 1.9))
+    figure, given = style.panels(axes, len(regions), columns=1, size=(6.2, 2.9 if len(regions) == 1 else 1.5))
     lowest, highest = 0.0, 0.0
     for ax, (region, part) in zip(given, regions):
         low, high = draw_time_course(part, ax, by, confidence)
         lowest, highest = min(lowest, low), max(highest, high)
         ax.set_title(region, fontsize=10, loc="left")
     per = f" per {bin_width:g} s" if bin_width else " per sample"
-    span = highest - lowest or 1.0
-    for ax in given:
-        # Room above the curves for the legend: text never lies on them.
-        ax.set_ylim(lowest - 0.05 * span, highest + 0.3 * span)
-    given[0].legend(loc="upper right", ncols=3, frameon=False, fontsize=8)
+    style.legend_above(given, lowest, highest)
+    for ax in given[:-1] if axes is None else []:
+        ax.tick_params(labelbottom=False)
     given[-1].set_xlabel("time (s)")
     _label_y(figure, given, f"relevance\n({style.unit(array)}{per})", own=axes is None)
     heading = style.heading(title, array)

@@ -92,7 +92,6 @@ def draw_topomap(
         vlim=(-limit, limit),
         contours=0,
         names=labels if names else None,
-        sensors=not names,
         # Linear, and only as far as the electrodes reach: a smoother surface overshoots into the other sign,
         # and the rim of a small montage would be all invention.
         image_interp="linear",
@@ -100,9 +99,23 @@ def draw_topomap(
         sphere=_sphere(labels, positions),
         res=128,
     )
-    for text in ax.texts:
-        text.set_fontsize(6)
+    if names:
+        _names_for_dots(ax, len(labels))
     return image
+
+
+def _names_for_dots(ax: Axes, count: int) -> None:
+    """MNE writes each name onto its dot, where neither is readable: take the dots away."""
+    from matplotlib.patheffects import withStroke
+
+    for dots in list(ax.collections):
+        if len(np.asarray(dots.get_offsets())) == count:
+            dots.remove()
+    for text in ax.texts:
+        text.set(fontsize=7, horizontalalignment="center", verticalalignment="center")
+        text.set_path_effects(
+            [withStroke(linewidth=1.5, foreground="white")]
+        )  # readable on dark red and blue
 
 
 def _sphere(labels: list[str], positions: np.ndarray) -> tuple[float, float, float, float]:
@@ -136,7 +149,9 @@ def _template() -> dict[str, np.ndarray]:
     """Positions of the 10-05 system in the head frame, by upper-case name."""
     import mne
 
-    montage = mne.channels.make_standard_montage("standard_1005")
+    # MNE 1.13 renamed it.
+    renamed = "colin27_1005" in mne.channels.get_builtin_montages()
+    montage = mne.channels.make_standard_montage("colin27_1005" if renamed else "standard_1005")
     info = mne.create_info(montage.ch_names, 1.0, "eeg", verbose="error").set_montage(
         montage, verbose="error"
     )

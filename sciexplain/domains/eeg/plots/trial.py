@@ -70,9 +70,10 @@ def plot_trial(
     style.mark_onset(ax, shown["time"].values)
     _label_channels(ax, [str(name) for name in trial["channel"].values])
     ax.set_xlabel("time (s)")
-    per = f"relevance ({style.unit(array)} per {f'{bin_width:g} s' if bin_width else 'sample'} and channel)"
+    per = f"relevance\n({style.unit(array)} per {f'{bin_width:g} s' if bin_width else 'sample'})"
     style.color_bar(image, [ax], per, bool(np.abs(shown.values).max() > limit * (1 + 1e-9)))
-    ax.set_title(style.heading(title or _title(ds, array, epoch), array), fontsize=10, loc="left")
+    heading = style.heading(title or _title(ds, array, epoch), array)
+    ax.set_title(style.wrapped(heading, ax), fontsize=10, loc="left")
     return figure
 
 
@@ -100,7 +101,7 @@ def _title(ds: xr.Dataset, array: xr.DataArray, epoch: int) -> str:
 
 def _label_channels(ax: Axes, names: list[str]) -> None:
     """Every channel if the axes are high enough for readable letters, else every second, third, ..."""
-    points = ax.get_window_extent().height / ax.figure.dpi * 72
+    points = style.size_in_points(ax)[1]
     size = 8.0 if points / len(names) >= 9.5 else 6.5
     step = max(1, int(np.ceil((size + 1.0) * len(names) / points)))
     ax.set_yticks(np.arange(0, len(names), step), names[::step], fontsize=size)
