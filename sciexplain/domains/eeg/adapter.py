@@ -381,6 +381,7 @@ def _relevance_unit(ds: xr.Dataset, output: Any) -> str:
 
 def _attributes(epochs: mne.BaseEpochs, scale: float, about: Mapping[str, Any]) -> Mapping[str, Any]:
     attributes: dict[str, Any] = {
+        "domain": "eeg",
         "eeg_info": info_to_json(epochs),
         "eeg_unit": unit_of(scale),
         "eeg_scale": scale,

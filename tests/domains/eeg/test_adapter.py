@@ -47,6 +47,7 @@ def test_names_seconds_positions_events_and_metadata_are_on_it():
     assert ds.who.values.tolist() == ["S0", "S1"] * 3
     assert set(ds.target.values.tolist()) <= {"left", "right"}
     assert ds.output_label.values.tolist() == ["left", "right"]
+    assert ds.attrs["domain"] == "eeg"
     for attrs in (ds.attrs, ds.relevance.attrs):
         assert (attrs["eeg_unit"], attrs["eeg_scale"], attrs["simulated"]) == ("uV", 1e6, 1)
         assert json.loads(attrs["eeg_info"])["sfreq"] == 100.0

@@ -157,6 +157,15 @@ def test_head_outline_runs_through_fpz_and_oz_whatever_the_channels(names):
     assert _sphere(["E1", "E2"], np.zeros((2, 3))) == (0.0, 0.0, 0.0, 0.095)
 
 
+def test_the_surface_ends_at_the_head_or_the_outermost_electrode(ds):
+    ax = eeg.plot_topomap(ds).axes[0]
+    clip = ax.transData.inverted().transform_path(ax.images[0].get_clip_path().get_fully_transformed_path())
+    outline = next(line for line in ax.lines if len(line.get_xdata()) > 50).get_xydata()
+    centre = (outline.max(0) + outline.min(0)) / 2
+    furthest = [np.linalg.norm(p - centre, axis=1).max() for p in (outline, ax.collections[0].get_offsets())]
+    assert np.linalg.norm(clip.vertices - centre, axis=1).max() <= max(furthest) * 1.001
+
+
 def test_time_course_is_the_mean_with_its_student_interval(ds):
     from scipy import stats
 

@@ -83,6 +83,7 @@ def draw_topomap(
     info = mne.create_info(labels, 1.0, "eeg", verbose="error")
     for channel, position in zip(info["chs"], positions):
         channel["loc"][:3] = position
+    sphere = _sphere(labels, positions)
     image, _ = mne.viz.plot_topomap(
         values.values.astype(np.float64),
         info,
@@ -96,12 +97,31 @@ def draw_topomap(
         # and the rim of a small montage would be all invention.
         image_interp="linear",
         extrapolate="local",
-        sphere=_sphere(labels, positions),
+        sphere=sphere,
         res=128,
     )
+    _within_head(image, ax, sphere)
     if names:
         _names_for_dots(ax, len(labels))
     return image
+
+
+def _within_head(image: Any, ax: Axes, sphere: tuple[float, float, float, float]) -> None:
+    """Cut the surface at the head's outline, or at the outermost electrode if that lies beyond."""
+    from matplotlib.patches import PathPatch
+    from matplotlib.path import Path
+
+    centre = np.array(sphere[:2])
+    dots = [np.asarray(scatter.get_offsets()) for scatter in ax.collections]
+    reach = max([sphere[3], *(float(np.linalg.norm(places - centre, axis=1).max()) for places in dots)])
+    clip = image.get_clip_path()
+    if clip is None:
+        return
+    around = ax.transData.inverted().transform_path(clip.get_fully_transformed_path())
+    rays = around.interpolated(40).vertices - centre
+    lengths = np.linalg.norm(rays, axis=1, keepdims=True)
+    rays = rays * np.minimum(1.0, reach / np.maximum(lengths, 1e-12))
+    image.set_clip_path(PathPatch(Path(rays + centre), transform=ax.transData))
 
 
 def _names_for_dots(ax: Axes, count: int) -> None:
