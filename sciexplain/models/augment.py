@@ -27,9 +27,7 @@ class TimeJitter:
 
     def __post_init__(self) -> None:
         if isinstance(self.max_shift, bool) or not isinstance(self.max_shift, int) or self.max_shift < 0:
-            raise ValueError(
-                f"TimeJitter: max_shift={self.max_shift!r}, expected an int >= 0, in samples."
-            )
+            raise ValueError(f"TimeJitter: max_shift={self.max_shift!r}, expected an int >= 0, in samples.")
 
     def __call__(self, batch: Tensor, generator: torch.Generator) -> Tensor:
         """(batch, channel, time) -> the same sizes; every channel of a trial moves by the same shift."""
