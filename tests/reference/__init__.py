@@ -1,7 +1,8 @@
 """Slow float64 re-implementations of LRP, straight from the papers.
 
-Every linear layer is a matrix W (output, input) with a bias vector; every rule is one NumPy formula on W, and a network is a list
-of steps through which relevance R itself travels (never a message R / a). Nothing here imports the package under test.
+Every linear layer is a matrix W (output, input) with a bias vector, every rule one NumPy formula on W, and a
+network a list of steps through which relevance R itself travels (never a message R / a). Nothing here imports
+the package under test.
 
     matrices   linear layers as matrices, built position by position
     rules      the rule table of the papers on one matrix

@@ -12,8 +12,8 @@ def _each(value, n):
 def conv(weight, in_shape, *, stride=1, padding=0, dilation=1, groups=1):
     """Matrix of a convolution of any number of spatial dimensions.
 
-    weight (out_channels, in_channels / groups, *kernel), in_shape (in_channels, *space); padding is zeros on both sides.
-    Returns W (prod(out_shape), prod(in_shape)) and out_shape. A padded position is no input: it has no column.
+    weight (out_channels, in_channels / groups, *kernel), in_shape (in_channels, *space); padding is zeros.
+    Returns W (prod(out_shape), prod(in_shape)) and out_shape. Padding is no input: it has no column.
     """
     weight = np.asarray(weight, dtype=np.float64)
     kernel, space = weight.shape[2:], in_shape[1:]
@@ -77,10 +77,10 @@ def from_function(f, in_shape):
 
 
 def windows(in_shape, kernel, *, stride=None, padding=0, dilation=1, ceil_mode=False):
-    """For each output position of a pooling: the flat input indices and the number of places, padding included.
+    """For each output position of a pooling: flat input indices, and the number of places, padding included.
 
-    Returns a list of (indices, places) in output order, and out_shape. A ceil-mode window that would start in the
-    padding to the right is dropped, and places past the padding do not count (as in torch).
+    Returns a list of (indices, places) in output order, and out_shape. A ceil-mode window that would start in
+    the padding to the right is dropped, and places past the padding do not count (as in torch).
     """
     channels, space = in_shape[0], in_shape[1:]
     n = len(space)

@@ -49,7 +49,11 @@ ACTIVATION_CALLS = {
         "inplace": lambda: nn.ELU(inplace=True),
     },
     "gelu": {"module": lambda: nn.GELU(), "function": lambda: F.gelu},
-    "silu": {"module": lambda: nn.SiLU(), "function": lambda: F.silu, "inplace": lambda: nn.SiLU(inplace=True)},
+    "silu": {
+        "module": lambda: nn.SiLU(),
+        "function": lambda: F.silu,
+        "inplace": lambda: nn.SiLU(inplace=True),
+    },
     "tanh": {
         "module": lambda: nn.Tanh(),
         "function": lambda: torch.tanh,
@@ -92,7 +96,7 @@ class Net(nn.Module):
 
 
 class Builder:
-    """Grows a torch module and its reference program together; every method returns the name of its output."""
+    """Grows a torch module and its reference program together; methods return the name of their output."""
 
     def __init__(self, in_shape, seed=0):
         self.rng = np.random.default_rng(seed)
@@ -166,10 +170,24 @@ class Builder:
         self.parameter(module, "weight", w)
         matrix, out_shape = matrices.from_function(lambda a: w @ a, shape)
         return self.emit(
-            lambda x: module.weight @ x, Linear((h,), name, out_shape, matrix, None, "linear", merges_after=False)
+            lambda x: module.weight @ x,
+            Linear((h,), name, out_shape, matrix, None, "linear", merges_after=False),
         )
 
-    def conv(self, h, out, kernel, *, stride=1, padding=0, dilation=1, groups=1, bias=True, style="module", depthwise=False):
+    def conv(
+        self,
+        h,
+        out,
+        kernel,
+        *,
+        stride=1,
+        padding=0,
+        dilation=1,
+        groups=1,
+        bias=True,
+        style="module",
+        depthwise=False,
+    ):
         """1d, 2d or 3d by the shape of h; depthwise sets groups = channels."""
         shape, name = self.shapes[h], self.name("conv")
         n = len(shape) - 1
@@ -198,11 +216,20 @@ class Builder:
         matrix, out_shape = matrices.conv(W, shape, **options)
         full_b = None if b is None else np.repeat(b, len(matrix) // out)
         step = Linear(
-            (h,), name, out_shape, matrix, full_b, "conv", name if style == "module" else "", np.max(padding) == 0
+            (h,),
+            name,
+            out_shape,
+            matrix,
+            full_b,
+            "conv",
+            name if style == "module" else "",
+            np.max(padding) == 0,
         )
         return self.emit(calls[style], step)
 
-    def conv_transpose(self, h, out, kernel, *, stride=1, padding=0, output_padding=0, dilation=1, groups=1, bias=True):
+    def conv_transpose(
+        self, h, out, kernel, *, stride=1, padding=0, output_padding=0, dilation=1, groups=1, bias=True
+    ):
         shape, name = self.shapes[h], self.name("deconv")
         n = len(shape) - 1
         options = {
@@ -220,7 +247,7 @@ class Builder:
             self.parameter(module, "bias", b)
         matrix, out_shape = matrices.conv_transpose(W, shape, **options)
         full_b = None if b is None else np.repeat(b, len(matrix) // out)
-        # every border of a transposed convolution sees fewer inputs: a batch norm before it never merges exactly
+        # the borders of a transposed convolution see fewer inputs: no batch norm before it merges exactly
         return self.emit(module, Linear((h,), name, out_shape, matrix, full_b, "conv", name, False))
 
     def again(self, h, of):
@@ -311,13 +338,17 @@ class Builder:
         name = self.name("cat")
         shape = list(self.shapes[sources[0]])
         shape[axis] = sum(self.shapes[s][axis] for s in sources)
-        return self.emit(lambda *t: torch.cat(t, dim=axis + 1), Concatenate(sources, name, tuple(shape), axis))
+        return self.emit(
+            lambda *t: torch.cat(t, dim=axis + 1), Concatenate(sources, name, tuple(shape), axis)
+        )
 
     # -- pooling and reductions
 
     def max_pool(self, h, kernel, **options):
         shape, name = self.shapes[h], self.name("maxpool")
-        module = self.register(name, {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}[len(shape) - 1](kernel, **options))
+        module = self.register(
+            name, {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}[len(shape) - 1](kernel, **options)
+        )
         found, out_shape = matrices.windows(shape, kernel, **options)
         return self.emit(module, MaxPool((h,), name, out_shape, found))
 
@@ -332,13 +363,18 @@ class Builder:
     def adaptive_pool(self, h, size, *, largest=False):
         shape, name = self.shapes[h], self.name("adaptive")
         n = len(shape) - 1
-        kinds = {1: (nn.AdaptiveAvgPool1d, nn.AdaptiveMaxPool1d), 2: (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)}
+        kinds = {
+            1: (nn.AdaptiveAvgPool1d, nn.AdaptiveMaxPool1d),
+            2: (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d),
+        }
         kinds[3] = (nn.AdaptiveAvgPool3d, nn.AdaptiveMaxPool3d)
         module = self.register(name, kinds[n][largest](size))
         found, out_shape = matrices.adaptive_windows(shape, size)
         if largest:
             return self.emit(module, MaxPool((h,), name, out_shape, found))
-        return self.emit(module, Proportional((h,), name, out_shape, matrices.average(found, int(np.prod(shape)))))
+        return self.emit(
+            module, Proportional((h,), name, out_shape, matrices.average(found, int(np.prod(shape))))
+        )
 
     def reduce(self, h, axes, *, how="mean", keepdim=False):
         """Mean, sum or largest value over axes of the sample."""
@@ -347,7 +383,9 @@ class Builder:
         if how == "amax":
             kept = np.amax(np.zeros(shape), axis=axes, keepdims=True).shape
             flat = np.arange(int(np.prod(shape))).reshape(shape)
-            moved = np.moveaxis(flat, axes, range(-len(axes), 0)).reshape(-1, int(np.prod([shape[a] for a in axes])))
+            moved = np.moveaxis(flat, axes, range(-len(axes), 0)).reshape(
+                -1, int(np.prod([shape[a] for a in axes]))
+            )
             out_shape = kept if keepdim else tuple(n for i, n in enumerate(shape) if i not in axes)
             found = [(row, len(row)) for row in moved]
             return self.emit(lambda x: torch.amax(x, dims, keepdim), MaxPool((h,), name, out_shape, found))

@@ -50,7 +50,7 @@ class Linear(Step):
 
 @dataclass
 class Proportional(Linear):
-    """A linear step that no rule is chosen for: means, sums, average pools, constants. Always LRP-0, bias absorbed."""
+    """A linear step without a rule of its own (mean, sum, average pool, constant): LRP-0, bias absorbed."""
 
 
 class Zero:
@@ -61,7 +61,7 @@ class Zero:
 
 @dataclass
 class BatchNorm(Step):
-    """scale * x + shift over the first axis (channel); merged into a neighbour by `merge_batch_norms`, otherwise LRP-0."""
+    """scale * x + shift over the first axis (channel); merged into a neighbour where exact, else LRP-0."""
 
     scale: np.ndarray = None
     shift: np.ndarray = None
@@ -83,7 +83,7 @@ class BatchNorm(Step):
 
 @dataclass
 class Activation(Step):
-    """R_in = R (act(z) - act(0)) / act(z): act(0) is a constant and keeps its part. `passes`: R_in = R (log)."""
+    """R_in = R (act(z) - act(0)) / act(z): act(0) is a constant and keeps its part. Log passes R on."""
 
     name: str = ""
     arguments: dict = field(default_factory=dict)
@@ -127,7 +127,8 @@ ACTIVATIONS = {
 
 
 def _condition(total, whole):
-    ok = (total != 0) & (whole > 0)
+    """Smallest sum relative to its terms; 0 where they cancel exactly: a share is only a limit there."""
+    ok = whole > 0
     return float((np.abs(total[ok]) / whole[ok]).min()) if ok.any() else np.inf
 
 
@@ -158,7 +159,7 @@ class MaxPool(Step):
 
 @dataclass
 class Gather(Step):
-    """out[i] = a[index[i]], a constant where the index is -1: reshape, transpose, slice, pad, flip, expand."""
+    """out[i] = a[index[i]], a constant where the index is -1: reshape, transpose, slice, pad, expand."""
 
     index: np.ndarray = field(default=None, repr=False)
     constant: float = 0.0
@@ -219,7 +220,7 @@ class Concatenate(Step):
 
 @dataclass
 class Result:
-    """relevance of the input, what each step absorbed (step.into -> number), and how well-conditioned the sums were."""
+    """Relevance of the input, what each step absorbed (step.into -> number), the worst condition of a sum."""
 
     relevance: np.ndarray
     output: np.ndarray
@@ -261,7 +262,7 @@ class Program:
         return True
 
     def gathered(self, step, full):
-        """An array of the input's shape, taken through the shape operations before `step` (padding becomes 0)."""
+        """An array of the input's shape, taken through the shape operations before `step`; padding is 0."""
         chain, source = [], step.sources[0]
         while source != "x":
             before = self.producer(source)
@@ -272,7 +273,7 @@ class Program:
         return full.ravel()
 
     def merged(self):
-        """The same network with batch norms merged: into the linear step before, else into the one after, else kept.
+        """The same network, batch norms merged into the linear step before, else the one after, else kept.
 
         Merging is exact only where the other step sees nothing else: one consumer, and no zero padding after.
         """
@@ -280,16 +281,14 @@ class Program:
         for norm in [s for s in self.steps if isinstance(s, BatchNorm)]:
             now = Program(steps, self.in_shape)
             before, users = now.producer(norm.sources[0]), now.consumers(norm.into)
-            if isinstance(before, Linear) and not isinstance(before, Proportional):
-                if len(now.consumers(before.into)) == 1:
-                    channels = before.out_shape[0]
-                    each = int(np.prod(before.out_shape)) // channels
-                    scale, shift = np.repeat(norm.scale, each), np.repeat(norm.shift, each)
-                    b = 0 if before.b is None else before.b
-                    joint = replace(before, into=norm.into, W=scale[:, None] * before.W, b=scale * b + shift)
-                    steps = [joint if s is before else s for s in steps if s is not norm]
-                    continue
-            if len(users) == 1 and isinstance(users[0], Linear) and not isinstance(users[0], Proportional):
+            if _weighted(before) and len(now.consumers(before.into)) == 1:
+                each = int(np.prod(before.out_shape)) // before.out_shape[0]
+                scale, shift = np.repeat(norm.scale, each), np.repeat(norm.shift, each)
+                b = 0 if before.b is None else before.b
+                joint = replace(before, into=norm.into, W=scale[:, None] * before.W, b=scale * b + shift)
+                steps = [joint if s is before else s for s in steps if s is not norm]
+                continue
+            if len(users) == 1 and _weighted(users[0]):
                 after = users[0]
                 if after.merges_after:
                     each = after.W.shape[1] // len(norm.scale)
@@ -300,7 +299,7 @@ class Program:
         return Program(steps, self.in_shape)
 
     def explain(self, x, R, choose):
-        """Relevance of one sample x given R at the output; choose(program, step) is the rule of a Linear step."""
+        """Relevance of one sample x given R at the output; choose(program, step) is a Linear step's rule."""
         program = self.merged()
         values = program.values(x)
         last = program.steps[-1]
@@ -314,7 +313,8 @@ class Program:
                 if type(step.rule).__name__ == "ZBox":
                     step.box = {
                         side: program.gathered(
-                            step, np.broadcast_to(np.asarray(getattr(step.rule, side), dtype=float), self.in_shape)
+                            step,
+                            np.broadcast_to(np.asarray(getattr(step.rule, side), dtype=float), self.in_shape),
                         )
                         for side in ("low", "high")
                     }
@@ -326,13 +326,17 @@ class Program:
         return Result(relevance["x"], values[last.into], absorbed, condition, values)
 
 
+def _weighted(step):
+    return isinstance(step, Linear) and not isinstance(step, Proportional)
+
+
 def everywhere(rule):
     """choose() that gives every linear step the same rule."""
     return lambda program, step: rule
 
 
 def composite(entries, default=None):
-    """choose() for {"input": ..., "conv": ..., "linear": ...}: the input entry wins, then the kind, then `default`."""
+    """choose() for {"input": ..., "conv": ..., "linear": ...}: the input entry wins, then the kind."""
 
     def choose(program, step):
         if "input" in entries and program.touches_input(step):

@@ -1,12 +1,17 @@
 """The rules of LRP on one matrix, as their papers write them.
 
-p_jk = a_j w_jk is the contribution of input j to output k (rows of W are outputs). Every rule is a sum of *sides*
-(factor, contributions, contribution of the bias, stabiliser):
+p_jk = a_j w_jk is the contribution of input j to output k (rows of W are outputs). Every rule is a sum of
+*sides* (factor, contributions, contribution of the bias, stabiliser):
 
     R_j = sum_k R_k sum_sides factor p_jk / (sum_j p_jk + [bias] q_k + stabiliser_k)
 
-Zero, Epsilon: Bach et al. 2015, eqs. 56, 58. AlphaBeta: eq. 60. ZBox (z^B), WSquare (w^2): Montavon et al. 2017, deep Taylor,
-table 1. Gamma: Montavon et al. 2019, mirrored for outputs below zero. Flat: Lapuschkin et al. 2019. A denominator of 0 gives a share of 0.
+Zero, Epsilon, AlphaBeta: Bach et al. 2015, eqs. 56, 58, 60. ZBox (z^B) and WSquare (w^2): Montavon et al.
+2017 (deep Taylor decomposition). Gamma: Montavon et al. 2019, mirrored for outputs below zero. Flat:
+Lapuschkin et al. 2019.
+
+A denominator of 0 gives a share of 0. An excluded bias takes no part in z at all: the sign that Epsilon and
+Gamma look at is that of the sum they divide by, which so cannot cross 0. The contributing inputs of ZBox,
+WSquare and Flat are the connected ones (w other than 0): an input of 0 contributes too.
 """
 
 from dataclasses import dataclass
@@ -16,8 +21,10 @@ import numpy as np
 
 @dataclass
 class Shares:
-    """S (output, input): what each input gets of a unit of relevance at each output. condition: the smallest
-    denominator other than 0 relative to the sum of the absolute contributions (small = ill-conditioned)."""
+    """S (output, input): what each input gets of a unit of relevance at each output.
+
+    condition: the smallest denominator relative to the sum of the absolute contributions; 0 where all cancel.
+    """
 
     S: np.ndarray
     condition: float
@@ -55,7 +62,7 @@ def sides(name, W, b, a, *, excluded, epsilon=0.0, gamma=0.0, alpha=1.0, beta=0.
 
 
 def shares(rule, W, b, a, *, low=None, high=None):
-    """Shares of `rule` (anything with the attributes of its equation; its class name says which) at input a (input,)."""
+    """Shares of `rule` (its class name says which, its attributes are the equation's) at input a (input,)."""
     b = np.zeros(len(W)) if b is None else np.asarray(b, dtype=np.float64)
     name = type(rule).__name__
     values = {k: getattr(rule, k) for k in ("epsilon", "gamma", "alpha", "beta") if hasattr(rule, k)}
@@ -75,7 +82,9 @@ def shares(rule, W, b, a, *, low=None, high=None):
             count = contributing.sum(axis=1)
             S += factor * contributing * _divide(_divide(q, total), count.astype(float))[:, None]
         size = whole if name not in ("ZBox", "WSquare", "Flat") else np.abs(p).sum(axis=1)
-        ok = (total != 0) & (size > 0)
+        ok = size > 0
+        if name in ("AlphaBeta", "ZPlus"):
+            ok &= total != 0  # a side may be empty
         if ok.any():
             condition = min(condition, float((np.abs(total[ok]) / size[ok]).min()))
     return Shares(S, condition)

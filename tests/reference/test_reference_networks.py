@@ -1,4 +1,5 @@
 """The reference's two forms of a network agree, and its relevance is right where theory gives the answer."""
+# ruff: noqa: B023  (the lambdas are called at once, in the loop that made them)
 
 from types import SimpleNamespace
 
@@ -49,11 +50,19 @@ def built():
             "strided": {"stride": 2, "padding": 1, "output_padding": 1},
             "grouped": {"groups": 2, "dilation": 2},
         }.items():
-            net(f"deconv{n}d {name}", (4, *space[:2]) if n == 2 else (4, *space), lambda b: b.conv_transpose("x", 2, 3, **options))
+            net(
+                f"deconv{n}d {name}",
+                (4, *space[:2]) if n == 2 else (4, *space),
+                lambda b: b.conv_transpose("x", 2, 3, **options),
+            )
         net(f"norm{n}d", (3, *space), lambda b: b.batch_norm("x"))
         net(f"max{n}d", (2, *space), lambda b: b.max_pool("x", 2, stride=1))
         net(f"avg{n}d", (2, *space), lambda b: b.average_pool("x", 3, stride=2, padding=1))
-        net(f"avg{n}d real", (2, *space), lambda b: b.average_pool("x", 3, stride=2, padding=1, count_include_pad=False))
+        net(
+            f"avg{n}d real",
+            (2, *space),
+            lambda b: b.average_pool("x", 3, stride=2, padding=1, count_include_pad=False),
+        )
         net(f"avg{n}d ceil", (2, *space), lambda b: b.average_pool("x", 2, ceil_mode=True))
         net(f"max{n}d ceil", (2, *space), lambda b: b.max_pool("x", 3, padding=1, ceil_mode=True))
         net(f"max{n}d dilated", (2, *space), lambda b: b.max_pool("x", 2, stride=1, dilation=2))
@@ -120,7 +129,9 @@ def small_network(seed, *, bias, norm=False):
 @pytest.mark.parametrize("seed", range(3))
 def test_lrp_0_of_an_unbiased_relu_network_is_gradient_times_input(seed):
     net, program = small_network(seed, bias=False)
-    x = torch.randn(1, 2, 6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(seed), requires_grad=True)
+    x = torch.randn(
+        1, 2, 6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(seed), requires_grad=True
+    )
     y = net(x)[0, 1]
     (grad,) = torch.autograd.grad(y, x)
     R = np.array([0, y.item(), 0])
@@ -131,7 +142,9 @@ def test_lrp_0_of_an_unbiased_relu_network_is_gradient_times_input(seed):
 
 def test_lrp_0_of_a_biased_relu_network_is_gradient_times_input_and_the_rest_is_the_biases():
     net, program = small_network(5, bias=True, norm=True)
-    x = torch.randn(1, 2, 6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(5), requires_grad=True)
+    x = torch.randn(
+        1, 2, 6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(5), requires_grad=True
+    )
     y = net(x)[0, 2]
     (grad,) = torch.autograd.grad(y, x)
     got = program.explain(x.detach().numpy()[0], [0, 0, y.item()], everywhere(ZERO))

@@ -27,11 +27,17 @@ BY_HAND = [
     # boosted [4, -3, 8] and bias 2: the sum is 11
     (rule("Gamma", gamma=1.0, bias="absorb"), [32 / 11, -24 / 11, 64 / 11]),
     (rule("Gamma", gamma=1.0, bias="exclude"), [32 / 9, -24 / 9, 64 / 9]),
-    (rule("Gamma", gamma=1.0, bias="distribute"), [(32 + 16 / 3) / 11, (-24 + 16 / 3) / 11, (64 + 16 / 3) / 11]),
+    (
+        rule("Gamma", gamma=1.0, bias="distribute"),
+        [(32 + 16 / 3) / 11, (-24 + 16 / 3) / 11, (64 + 16 / 3) / 11],
+    ),
     # plus side [2, 4] of 6, minus side [-3] of -3
     (rule("AlphaBeta", alpha=2.0, beta=1.0, bias="exclude"), [16 / 3, -8.0, 32 / 3]),
     (rule("AlphaBeta", alpha=2.0, beta=1.0, bias="absorb"), [32 / 7, -8.0, 64 / 7]),  # plus side of 7
-    (rule("AlphaBeta", alpha=2.0, beta=1.0, bias="distribute"), [32 / 7 + 16 / 21, -8 + 16 / 21, 64 / 7 + 16 / 21]),
+    (
+        rule("AlphaBeta", alpha=2.0, beta=1.0, bias="distribute"),
+        [32 / 7 + 16 / 21, -8 + 16 / 21, 64 / 7 + 16 / 21],
+    ),
     (rule("ZPlus", bias="exclude"), [8 / 3, 0.0, 16 / 3]),
     (rule("ZPlus", bias="absorb"), [16 / 7, 0.0, 32 / 7]),
     # x w - l w+ - h w- with box [-1, 2]: [2 + 2, -3 + 3, 4 + 2]
@@ -56,9 +62,15 @@ def test_below_zero_gamma_boosts_what_is_below_zero():
 
 def test_a_zero_denominator_gives_nothing():
     nothing = np.zeros(3)
-    for one in (rule("Zero", bias="absorb"), rule("ZPlus", bias="exclude"), rule("Gamma", gamma=0.3, bias="absorb")):
+    for one in (
+        rule("Zero", bias="absorb"),
+        rule("ZPlus", bias="exclude"),
+        rule("Gamma", gamma=0.3, bias="absorb"),
+    ):
         assert (rules.propagate(one, W, None, nothing, R) == 0).all()
-    got = rules.propagate(rule("AlphaBeta", alpha=2.0, beta=1.0, bias="exclude"), np.abs(W), None, np.abs(A), R)
+    got = rules.propagate(
+        rule("AlphaBeta", alpha=2.0, beta=1.0, bias="exclude"), np.abs(W), None, np.abs(A), R
+    )
     assert got.sum() == pytest.approx(16)  # nothing below zero: alpha R passes
 
 
