@@ -47,7 +47,8 @@ def frequency_relevance(ds: xr.Dataset, dim: str = "time", *, name: str | None =
     Returns
     -------
     DataArray, float64
-        `frequency` (Hz; 0 to Nyquist) in the place of `dim`; its sum is the relevance's sum over `dim`.
+        `frequency` (Hz; 0 to Nyquist) in place of `dim`; its sum is the relevance's sum over `dim` (to the
+        rounding of a float32 relevance, as input * message is taken in float64).
         Frequencies other than 0 and Nyquist stand for both signs and count double. Lazy stays lazy.
 
     Raises
