@@ -10,13 +10,13 @@ ROOT = Path(__file__).resolve().parents[1]
 LARGEST = 1024 * 1024  # bytes
 LINES = {"sciexplain": 450, "tests": 500}  # one idea a file; tests hold tables of cases
 
-# Written in two parts, so that this file does not find itself.
+# Written with brackets, so that this file does not find itself.
 MACHINE = [
-    ("a home folder", r"/ho" r"me/\w|/Us" r"ers/\w|/ro" r"ot/\w|[A-Z]:\\+Us" r"ers\\"),
-    ("a working folder", r"/wo" r"rk/(main|shared)\b"),
+    ("a home folder", r"/(?:home|Users|root)/\w|[A-Z]:\\+Users\\"),
+    ("a working folder", r"/work[/](main|shared)\b"),
     (
         "a package registry",
-        r"py" r"pi\.org|pythonho" r"sted|registry\.npm" r"js|download\.pyto" r"rch|deb\.deb" r"ian\.org",
+        r"pypi[.]org|python[h]osted|registry[.]npmjs|download[.]pytorch|deb[.]debian[.]org",
     ),
 ]
 
@@ -57,15 +57,17 @@ def test_tracked_files_are_small_and_name_no_machine():
     ("name", "content", "word"),
     [
         ("a.npy", bytes(LARGEST + 1), "bytes"),
-        ("a.py", b"x\n/home/ada/data", "a.py:2: a home folder"),
-        ("a.toml", rb"C:\Us" rb"ers\ada", "home folder"),
-        ("a.sh", b"cd /work/main", "working folder"),
-        ("a.md", b"https://pypi.org/simple", "registry"),
+        ("a.py", "x\n@home@ada@data", "a.py:2: a home folder"),
+        ("a.toml", r"C:\User~s\ada", "home folder"),
+        ("a.sh", "cd @work@main", "working folder"),
+        ("a.md", "https:@@pyp~i.org@simple", "registry"),
         ("sciexplain/a.py", b"\n" * 451, "451 lines, at most 450"),
         ("tests/a.py", b"\n" * 501, "501 lines, at most 500"),
     ],
 )
 def test_each_complaint_can_be_made(name, content, word):
+    if isinstance(content, str):  # disguised: these lines must not be found in this file
+        content = content.replace("@", "/").replace("~", "").encode()
     (complaint,) = complaints(name, content)
     assert word in complaint
 
