@@ -41,7 +41,7 @@ def test_composites_conserve(name, composite, dtype, tolerance):
 @pytest.mark.parametrize("bias", ["absorb", "exclude"])
 def test_what_each_step_absorbed_is_its_own(bias):
     """Dense, ReLU, dense by hand: the second bias takes R b / z, the first c z b / z summed."""
-    net = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)).double().eval()
+    net = nn.Sequential(nn.Linear(4, 9), nn.ReLU(), nn.Linear(9, 2)).double().eval()
     x = torch.randn(3, 4, dtype=torch.float64)
     R = torch.randn(3, 2, dtype=torch.float64)
     ds = sx.explain(net, x, method=sx.LRP(rules.Zero(bias=bias)), output_relevance=R, output="as_is")

@@ -127,6 +127,7 @@ def test_values_that_steer_python_are_refused_with_the_line():
         sx.explain(Branch().eval(), torch.randn(2, 3), target=0)
 
 
+torch.manual_seed(0)
 NET = nn.Sequential(nn.Conv1d(2, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(12, 4)).eval()
 X = torch.randn(3, 2, 6, generator=torch.Generator().manual_seed(0))
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from sciexplain import rules
-from tests.lrp.helpers import ANYWHERE, AT_INPUT, FEW, check, named
+from tests.lrp.helpers import ANYWHERE, AT_INPUT, FEW, check, inputs, lrp, named
+from tests.reference import rules as reference_rules
 from tests.reference.networks import Builder
 
 
@@ -110,6 +111,40 @@ def test_rules_of_the_input_reach_it_through_shape_operations(rule):
     b = Builder((3, 4))
     net, program = b.finish(grow(b))
     check(net, program, rule)
+
+
+@pytest.mark.parametrize("rule", [rules.ZBox(-4, 3), rules.WSquare(), rules.Flat()], ids=named)
+def test_a_padding_is_no_input(rule):
+    """An explicit zero padding gets no relevance, as the padding inside a convolution gets none."""
+    b = Builder((2, 5, 4))
+    net, program = b.finish(b.conv(b.pad("x", (1, 2, 0, 1)), 3, 3))
+    check(net, program, rule)
+    inside = Builder((2, 5, 4), seed=1)
+    net_inside, _ = inside.finish(inside.conv("x", 3, 3, padding=1))
+    outside = Builder((2, 5, 4), seed=1)
+    net_outside, _ = outside.finish(outside.conv(outside.pad("x", (1, 1, 1, 1)), 3, 3))
+    net_outside.conv_1.load_state_dict(net_inside.conv_0.state_dict())
+    x = inputs((2, 5, 4))
+    R = np.random.default_rng(3).standard_normal((2, 3, 5, 4))
+    np.testing.assert_allclose(
+        lrp(net_outside, x, rule, R).relevance.values,
+        lrp(net_inside, x, rule, R).relevance.values,
+        rtol=1e-10,
+    )
+
+
+def test_a_box_is_carried_through_the_networks_own_scaling():
+    """(x - mean) * factor first, of either sign: the same as scaled weights on the input itself."""
+    b = Builder((2, 5))
+    mean, factor = np.array([[0.5], [-0.2]]), np.array([[2.0], [-3.0]])
+    h = b.scale(b.shift("x", mean, subtract=True), factor)
+    net, program = b.finish(b.linear(b.flatten(h), 3, bias=False))
+    x = np.random.default_rng(5).uniform(-1, 2, (2, 2, 5))
+    R = np.random.default_rng(6).standard_normal((2, 3))
+    W = program.steps[-1].W * np.broadcast_to(factor, (2, 5)).ravel()
+    want = [reference_rules.propagate(rules.ZBox(-1, 2), W, None, x[i].ravel(), R[i]) for i in range(2)]
+    got = lrp(net, x, rules.ZBox(-1, 2), R).relevance.values
+    np.testing.assert_allclose(got.reshape(2, -1), want, rtol=1e-10, atol=1e-12)
 
 
 def test_two_branches_at_the_input_both_have_the_rule_of_the_input():

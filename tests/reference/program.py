@@ -35,6 +35,7 @@ class Linear(Step):
     merges_after: bool = True  # a batch norm before it can be merged exactly (no zero padding)
     rule: object = None
     box: dict = field(default_factory=dict)
+    real: np.ndarray | None = field(default=None, repr=False)  # 0 where a padding stands in for an input
     condition: float = np.inf
 
     def forward(self, a):
@@ -43,7 +44,8 @@ class Linear(Step):
 
     def relevance(self, arrays, out, R):
         (a,) = arrays
-        found = rules.shares(self.rule, self.W, self.b, a.ravel(), **self.box)
+        W = self.W if self.real is None else self.W * self.real
+        found = rules.shares(self.rule, W, self.b, a.ravel(), **self.box)
         self.condition = found.condition
         return [(R.ravel() @ found.S).reshape(a.shape)]
 
@@ -310,6 +312,9 @@ class Program:
             arrays = [values[s] for s in step.sources]
             if isinstance(step, Linear):
                 step.rule = Zero() if isinstance(step, Proportional) else choose(program, step)
+                step.box, step.real = {}, None
+                if type(step.rule).__name__ in ("ZBox", "WSquare", "Flat") and program.touches_input(step):
+                    step.real = program.gathered(step, np.ones(self.in_shape))
                 if type(step.rule).__name__ == "ZBox":
                     step.box = {
                         side: program.gathered(

@@ -72,7 +72,6 @@ def shares(rule, W, b, a, *, low=None, high=None):
     connected = W != 0
     contributing = connected if name in ("ZBox", "WSquare", "Flat") else W * a != 0
     S, condition = np.zeros_like(W), np.inf
-    whole = np.abs(W * a).sum(axis=1) + np.abs(b)
     for factor, p, q, stabiliser in sides(name, W, b, a, excluded=bias == "exclude", **values):
         if factor == 0:
             continue
@@ -81,7 +80,9 @@ def shares(rule, W, b, a, *, low=None, high=None):
         if bias == "distribute":
             count = contributing.sum(axis=1)
             S += factor * contributing * _divide(_divide(q, total), count.astype(float))[:, None]
-        size = whole if name not in ("ZBox", "WSquare", "Flat") else np.abs(p).sum(axis=1)
+        size = np.abs(p).sum(axis=1) + np.abs(q)
+        if name in ("AlphaBeta", "ZPlus"):
+            size = np.abs(W * a).sum(axis=1) + np.abs(q)  # of both sides
         ok = size > 0
         if name in ("AlphaBeta", "ZPlus"):
             ok &= total != 0  # a side may be empty
