@@ -17,6 +17,7 @@ from torch import Tensor
 from .inputs import InputError, Labelled, batches, check_dtypes, labelled, model_device, model_dtype
 from .lrp.engine import Attribution
 from .lrp.errors import ConservationWarning, TargetError
+from .lrp.exported import batch_sizes, fixed
 from .lrp.targets import Contrast, Seed, seed
 from .methods import LRP, Method
 from .methods import method as find_method
@@ -67,7 +68,8 @@ def explain(
     output : "logit" or "as_is"
         A final softmax, log-softmax or sigmoid is left out, or kept.
     batch_size : int, optional
-        Samples per pass; all at once by default.
+        Samples per pass; all at once by default. A program exported for one batch size runs at that size;
+        a smaller last batch is filled up with repeats of its last row, which are cut off the result.
     progress : bool
         Show a bar.
 
@@ -106,22 +108,34 @@ def explain(
     target = _by_label(target, labels)
     target = _per_sample_targets(target, n)
     slices = list(batches(n, batch_size))
+    sizes = batch_sizes(model)  # of an exported program: it may have been exported for some only
+    slices = list(batches(n, sizes.at_most(slices[0][1])))
     for start, stop in slices if len(slices) > 1 else ():  # bad values anywhere are found before work starts
         for item in items:
             item.batch(start, stop, dtype, device)
-    first = [item.batch(*slices[0], dtype, device) for item in items]
+    full = sizes.at_least(slices[0][1])
+    first = [_padded(item.batch(*slices[0], dtype, device), full) for item in items]
     args = [x for x, item in zip(first, items) if item.name is None]
     kwargs = {item.name: x for x, item in zip(first, items) if item.name is not None}
     prepared = chosen.prepare(model, args, kwargs, keep_final=output == "as_is", layers=tuple(layers))
+    if isinstance(prepared.captured.batch, int):
+        sizes = fixed(prepared.captured.batch)
     parts: list[Attribution] = []
     for start, stop in _progress(slices, progress, n):
-        tensors = first if start == 0 else [item.batch(start, stop, dtype, device) for item in items]
-        given = None if output_relevance is None else _rows(output_relevance, start, stop, n, device)
+        full = sizes.at_least(stop - start)  # the last batch of a model with a fixed size is filled up
+        tensors = first
+        if start:
+            tensors = [_padded(item.batch(start, stop, dtype, device), full) for item in items]
+        given = None
+        if output_relevance is not None:
+            given = _padded(_rows(output_relevance, start, stop, n, device), full)
 
-        def begin(outputs: Tensor, a: int = start, b: int = stop, r: Tensor | None = given) -> Seed:
-            return seed(outputs, _slice(target, a, b), r)
+        chosen_here = _slice(target, start, stop, full)
 
-        parts.append(_to_cpu(prepared.run(tensors, begin)))
+        def begin(outputs: Tensor, wanted: Any = chosen_here, r: Tensor | None = given) -> Seed:
+            return seed(outputs, wanted, r)
+
+        parts.append(_to_cpu(prepared.run(tensors, begin), stop - start))
     names = [item.name or inner for item, inner in zip(items, prepared.input_names)] if several else [None]
     ds = _dataset(items, names, parts, prepared.accounts, labels, chosen, model, prepared.kept)
     _check(ds, chosen, first[0].dtype)
@@ -219,8 +233,16 @@ def _per_sample_targets(target: Any, n: int) -> Any:
     return target
 
 
-def _slice(target: Any, start: int, stop: int) -> Any:
-    return target[start:stop] if isinstance(target, list) else target
+def _slice(target: Any, start: int, stop: int, full: int) -> Any:
+    if not isinstance(target, list):
+        return target
+    return target[start:stop] + target[stop - 1 : stop] * (full - (stop - start))
+
+
+def _padded(x: Tensor, size: int) -> Tensor:
+    """Repeat the last row until there are `size` rows."""
+    missing = size - len(x)
+    return x if missing <= 0 else torch.cat([x, x[-1:].expand(missing, *x.shape[1:])])
 
 
 def _rows(relevance: Any, start: int, stop: int, n: int, device: torch.device) -> Tensor:
@@ -239,19 +261,22 @@ def _progress(slices: list[tuple[int, int]], show: bool, n: int) -> Any:
     return tqdm(slices, desc=f"explaining {n} samples", unit="batch")
 
 
-def _to_cpu(part: Attribution) -> Attribution:
-    def cpu(values: list[Tensor | None]) -> list[Tensor | None]:
-        return [None if v is None else v.detach().cpu() for v in values]
+def _to_cpu(part: Attribution, n: int) -> Attribution:
+    """The first `n` samples, off the device; rows that filled a batch up are dropped."""
+    start, full = part.seed, len(part.seed.score)
 
-    start = part.seed
+    def cpu(v: Tensor) -> Tensor:
+        v = v.detach().cpu()
+        return v[:n] if n < full and v.dim() and len(v) == full else v
+
     return Attribution(
-        cpu(part.relevance),
-        cpu(part.message),
-        {k: v.cpu() for k, v in part.layers.items()},
-        part.outputs.cpu(),
-        Seed(start.message.cpu(), start.score.cpu(), start.chosen, start.absorbed.cpu()),
-        part.absorbed.cpu(),
-        part.conservation_error.cpu(),
+        [None if v is None else cpu(v) for v in part.relevance],
+        [None if v is None else cpu(v) for v in part.message],
+        {k: cpu(v) for k, v in part.layers.items()},
+        cpu(part.outputs),
+        Seed(cpu(start.message), cpu(start.score), start.chosen[:n], cpu(start.absorbed)),
+        cpu(part.absorbed),
+        cpu(part.conservation_error),
     )
 
 
@@ -361,7 +386,8 @@ def provenance(model: Any) -> dict[str, Any]:
     if isinstance(model, torch.nn.Module):
         found["model"] = type(model).__name__
     with suppress(AttributeError):
-        found["model_digest"] = digest(model.state_dict())
+        state = model.state_dict
+        found["model_digest"] = digest(state() if callable(state) else state)
     return found
 
 

@@ -127,8 +127,7 @@ def _one(
 
 def model_dtype(model: Any) -> torch.dtype | None:
     """Floating-point type of the model's first parameter or buffer, None if it has none."""
-    state = getattr(model, "parameters", None)
-    if state is None or not isinstance(model, torch.nn.Module):
+    if not isinstance(model, (torch.nn.Module, torch.export.ExportedProgram)):
         return None
     for tensor in (*model.parameters(), *model.buffers()):
         if tensor.is_floating_point():
@@ -138,7 +137,7 @@ def model_dtype(model: Any) -> torch.dtype | None:
 
 def model_device(model: Any, items: Sequence[Labelled]) -> torch.device:
     """Where the model lives; without parameters, where the inputs are."""
-    if isinstance(model, torch.nn.Module):
+    if isinstance(model, (torch.nn.Module, torch.export.ExportedProgram)):
         for tensor in (*model.parameters(), *model.buffers()):
             return tensor.device
     for item in items:

@@ -7,6 +7,7 @@ live model at each run: a cached capture sees new weights.
 
 from __future__ import annotations
 
+import copy
 import re
 import warnings
 import weakref
@@ -20,6 +21,7 @@ from torch import fx, nn
 from torch.utils import _pytree as pytree
 
 from .errors import CaptureError
+from .exported import check_program
 from .inplace import remove_mutations
 
 Model = nn.Module | Callable[..., Any] | torch.export.ExportedProgram
@@ -172,7 +174,8 @@ def capture(
     """
     kwargs = dict(kwargs or {})
     if isinstance(model, torch.export.ExportedProgram):
-        return _from_program(model, len(inputs) + len(kwargs))
+        check_program(model, (*inputs, *kwargs.values()))
+        return _from_program(model, len(inputs) + len(kwargs), own=False)
     if not isinstance(model, nn.Module):
         return _record(_Called(model), inputs, kwargs)
     signature = tuple((tuple(x.shape[1:]), x.dtype, x.device) for x in (*inputs, *kwargs.values()))
@@ -276,8 +279,8 @@ def _capture_error(model: nn.Module, error: Exception) -> CaptureError:
     return CaptureError(f"{name} cannot be captured{where}\n  {type(error).__name__}: {first}\n{advice}")
 
 
-def _from_program(program: Any, n_inputs: int) -> Capture:
-    graph = program.graph
+def _from_program(program: Any, n_inputs: int, *, own: bool = True) -> Capture:
+    graph = program.graph if own else copy.deepcopy(program.graph)  # the user's program stays as it is
     if remove_mutations(graph) is False:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -310,4 +313,5 @@ def _from_program(program: Any, n_inputs: int) -> Capture:
     batch = None
     if shape:
         batch = shape[0] if isinstance(shape[0], int) else shape[0].node.expr
+        batch = int(batch) if getattr(batch, "is_Integer", False) else batch  # a symbol that the model fixed
     return Capture(graph, tuple(inputs), live, constants, outputs, program.call_spec.out_spec, batch, program)

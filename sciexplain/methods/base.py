@@ -26,6 +26,9 @@ class Prepared(Protocol):
     kept: str  # what was left out at the end of the model: "", "softmax", "log_softmax" or "sigmoid"
     input_names: list[str]
 
+    @property
+    def captured(self) -> Capture: ...
+
     def run(self, inputs: Sequence[Tensor], start: Start) -> Attribution: ...
 
 
@@ -92,6 +95,10 @@ class GradientRun:
     @property
     def kept(self) -> str:
         return self.forward.kept
+
+    @property
+    def captured(self) -> Capture:
+        return self.forward.capture
 
     def run(self, inputs: Sequence[Tensor], start: Start) -> Attribution:
         with torch.inference_mode(False):

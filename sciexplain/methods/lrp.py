@@ -79,6 +79,7 @@ class PreparedLRP:
         self.session, self.layers = session, layers
         self.accounts = account_names(session)
         self.kept = session.plan.kept
+        self.captured = session.plan.capture
         self.input_names = [n.name for n in session.plan.capture.inputs]
 
     def run(self, inputs: Sequence[Tensor], start: Start) -> Attribution:
