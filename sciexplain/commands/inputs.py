@@ -119,7 +119,7 @@ def _chosen(path: Path, names: list[str], variable: str | None) -> str:
         return names[0]
     if variable in names:
         return str(variable)
-    has = f"{str(path)!r} holds {', '.join(names) or 'no variables'}"
+    has = f"{str(path)!r} holds {', '.join(sorted(names)) or 'no variables'}"
     raise CommandError(
         f"{has}; choose one with --variable." if variable is None else f"{has}, no {variable!r}."
     )
