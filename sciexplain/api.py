@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Hashable, Mapping, Sequence
-from contextlib import suppress
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,14 +11,14 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from .inputs import InputError, Labelled, batches, check_dtypes, labelled, model_device, model_dtype
+from .inputs import InputError, batches, check_dtypes, labelled, model_device, model_dtype
+from .labelling import label, to_cpu
 from .lrp.engine import Attribution
 from .lrp.errors import ConservationWarning, TargetError
 from .lrp.exported import batch_sizes, fixed
 from .lrp.targets import Contrast, Seed, seed
 from .methods import LRP, Method
 from .methods import method as find_method
-from .relevance import relevance_dataset
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,8 +52,8 @@ def explain(
         Which output is explained; labels are those of the coordinate "output". A callable maps the outputs
         (sample, output) to one value per sample.
     method : str or Method
-        "lrp", a composite's name, "gradient_times_input", "sensitivity", "integrated_gradients", or a value such as
-        `LRP(Composite({...}))`.
+        "lrp", a composite's name, "gradient_times_input", "sensitivity", "integrated_gradients", or a
+        value such as `LRP(Composite({...}))`.
     dims : sequence of str, optional
         Names of the input's dimensions, samples first. Default "sample", "dim_1", ...
     coords : mapping, optional
@@ -77,8 +74,8 @@ def explain(
     -------
     Dataset
         `relevance`, `input`, `message` (input's dims), `score`, `target`, `conservation_error` (sample),
-        `output` (sample, output), `absorbed` (sample, operation). score = sum of relevance + sum of absorbed, to
-        `conservation_error` relative to max(|score|, sum |relevance|).
+        `output` (sample, output), `absorbed` (sample, operation). score = sum of relevance + sum of
+        absorbed, to `conservation_error` relative to max(|score|, sum |relevance|).
 
     Raises
     ------
@@ -135,15 +132,22 @@ def explain(
         def begin(outputs: Tensor, wanted: Any = chosen_here, r: Tensor | None = given) -> Seed:
             return seed(outputs, wanted, r)
 
-        parts.append(_to_cpu(prepared.run(tensors, begin), stop - start))
+        parts.append(to_cpu(prepared.run(tensors, begin), stop - start))
     names = [item.name or inner for item, inner in zip(items, prepared.input_names)] if several else [None]
-    ds = _dataset(items, names, parts, prepared.accounts, labels, chosen, model, prepared.kept)
+    ds = label(items, names, parts, prepared.accounts, labels, chosen, model, prepared.kept)
     _check(ds, chosen, first[0].dtype)
     return ds
 
 
 def plan(model: Any, inputs: Any, method: str | Method = "lrp", *, output: str = "logit") -> pd.DataFrame:
     """What `explain` will do to each operation between input and output; nothing is explained.
+
+    Parameters
+    ----------
+    model, inputs, output
+        As for `explain`.
+    method : str or LRP
+        "lrp", a composite's name, or `LRP(...)`.
 
     Returns
     -------
@@ -259,147 +263,6 @@ def _progress(slices: list[tuple[int, int]], show: bool, n: int) -> Any:
     from tqdm.auto import tqdm
 
     return tqdm(slices, desc=f"explaining {n} samples", unit="batch")
-
-
-def _to_cpu(part: Attribution, n: int) -> Attribution:
-    """The first `n` samples, off the device; rows that filled a batch up are dropped."""
-    start, full = part.seed, len(part.seed.score)
-
-    def cpu(v: Tensor) -> Tensor:
-        v = v.detach().cpu()
-        return v[:n] if n < full and v.dim() and len(v) == full else v
-
-    return Attribution(
-        [None if v is None else cpu(v) for v in part.relevance],
-        [None if v is None else cpu(v) for v in part.message],
-        {k: cpu(v) for k, v in part.layers.items()},
-        cpu(part.outputs),
-        Seed(cpu(start.message), cpu(start.score), start.chosen[:n], cpu(start.absorbed)),
-        cpu(part.absorbed),
-        cpu(part.conservation_error),
-    )
-
-
-def _join(tensors: Sequence[Tensor]) -> np.ndarray:
-    joined = torch.cat(list(tensors)) if len(tensors) > 1 else tensors[0]
-    if joined.dtype == torch.bfloat16:
-        joined = joined.float()
-    return joined.numpy()
-
-
-def _dataset(
-    items: list[Labelled],
-    names: Sequence[str | None],
-    parts: list[Attribution],
-    accounts: list[str],
-    labels: list[Any] | None,
-    method: Method,
-    model: Any,
-    kept: str,
-) -> xr.Dataset:
-    sample = items[0].dims[0]
-    along = {k: v for k, v in items[0].coords.items() if _dims_of(k, v) == (sample,)}
-    relevance, inputs, messages = {}, {}, {}
-    for i, (item, name) in enumerate(zip(items, names)):
-        if parts[0].relevance[i] is None:
-            continue
-        relevance[name] = xr.DataArray(
-            _join([p.relevance[i] for p in parts]), dims=item.dims, coords=item.coords
-        )  # type: ignore
-        values = item.values.detach().cpu() if isinstance(item.values, Tensor) else item.values
-        used = values if not isinstance(values, Tensor) else _join([values])
-        if isinstance(used, np.ndarray) and used.dtype.kind == "f":
-            used = used.astype(relevance[name].dtype, copy=False)
-        inputs[name] = relevance[name].copy(data=used)
-        if parts[0].message[i] is not None:
-            messages[name] = relevance[name].copy(data=_join([p.message[i] for p in parts]))  # type: ignore
-    single = set(relevance) == {None}
-    for path in parts[0].layers:
-        values = _join([p.layers[path] for p in parts])
-        layer_dims = (sample, *(f"{path}_{k}" for k in range(1, values.ndim)))
-        relevance["" if False else path] = xr.DataArray(
-            values, dims=layer_dims, coords=along if len(values) == items[0].size else None
-        )
-    outputs = _join([p.outputs for p in parts])
-    if outputs.ndim == 1:
-        outputs = outputs[:, None]
-    out_coords: dict[Hashable, Any] = dict(along)
-    if labels is not None:
-        if outputs.ndim == 2 and len(labels) != outputs.shape[1]:
-            raise TargetError(
-                f"{len(labels)} output labels were given, the model has {outputs.shape[1]} outputs."
-            )
-        # the variable `output` has a dim of its own name, which leaves no room for a coordinate of that name
-        out_coords["output_label"] = ("output", labels)
-    chosen = [c for p in parts for c in p.seed.chosen]
-    if labels is not None:
-        chosen = [labels[c] if isinstance(c, int) else c for c in chosen]
-    out_dims = (sample, "output", *(f"output_{k}" for k in range(1, outputs.ndim - 1)))
-
-    def per_sample(values: Any) -> xr.DataArray:
-        return xr.DataArray(values, dims=(sample,), coords=along)
-
-    attrs = {
-        "method": method.to_json(),
-        **({"composite": method.composite_json} if method.composite_json else {}),
-        "output_kind": f"logit before {kept}" if kept else "as_is",
-        **provenance(model),
-    }
-    return relevance_dataset(
-        _single(relevance, single),
-        score=per_sample(_join([p.seed.score for p in parts])),
-        target=per_sample(np.asarray(chosen)),
-        output=xr.DataArray(outputs, dims=out_dims, coords=out_coords) if outputs.ndim == 2 else None,
-        absorbed=xr.DataArray(
-            _join([p.absorbed for p in parts]),
-            dims=(sample, "operation"),
-            coords={**along, "operation": np.asarray(accounts, dtype=str)},
-        ),
-        conservation_error=per_sample(_join([p.conservation_error for p in parts])),
-        input=_single(inputs, single),
-        message=_single(messages, single) if messages else None,
-        attrs=attrs,
-    )
-
-
-def _single(arrays: dict[Any, xr.DataArray], single: bool) -> Any:
-    return arrays[None] if single and set(arrays) == {None} else arrays
-
-
-def _dims_of(key: Hashable, value: Any) -> tuple[Any, ...]:
-    if isinstance(value, xr.DataArray):
-        return value.dims
-    if isinstance(value, tuple):
-        return (value[0],) if isinstance(value[0], str) else tuple(value[0])
-    return (key,)
-
-
-def provenance(model: Any) -> dict[str, Any]:
-    """Versions, time and the digest of the model, for attributes."""
-    from . import __version__
-
-    found = {
-        "sciexplain_version": __version__,
-        "torch_version": str(torch.__version__),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    if isinstance(model, torch.nn.Module):
-        found["model"] = type(model).__name__
-    with suppress(AttributeError):
-        state = model.state_dict
-        found["model_digest"] = digest(state() if callable(state) else state)
-    return found
-
-
-def digest(state: Mapping[str, Any]) -> str:
-    """SHA-256 over names, types, shapes and values of a state dict."""
-    total = hashlib.sha256()
-    for name, value in sorted(state.items()):
-        if isinstance(value, Tensor):
-            total.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-            flat = value.detach().cpu().contiguous().reshape(-1)
-            total.update(flat.view(torch.uint8).numpy().data if flat.numel() else b"")
-    return total.hexdigest()
 
 
 def _check(ds: xr.Dataset, method: Method, dtype: torch.dtype) -> None:

@@ -79,7 +79,8 @@ def labelled(inputs: Any, dims: Any, coords: Mapping[Hashable, Any] | None) -> t
             own = dims.get(name)
         elif several and dims is not None:
             own = dims[k]
-        result.append(_one(name, value, own, coords))
+        prefix = f"{name if name is not None else f'input{k}'}_" if several else ""
+        result.append(_one(name, value, own, coords, prefix))
     sizes = {item.size for item in result}
     if len(sizes) > 1:
         raise InputError(f"Inputs differ in their number of samples: {[item.size for item in result]}.")
@@ -89,7 +90,11 @@ def labelled(inputs: Any, dims: Any, coords: Mapping[Hashable, Any] | None) -> t
 
 
 def _one(
-    name: str | None, value: Any, dims: Sequence[Hashable] | None, coords: Mapping[Hashable, Any] | None
+    name: str | None,
+    value: Any,
+    dims: Sequence[Hashable] | None,
+    coords: Mapping[Hashable, Any] | None,
+    prefix: str,
 ) -> Labelled:
     found: dict[Hashable, Any] = {}
     if isinstance(value, xr.DataArray):
@@ -101,17 +106,19 @@ def _one(
         values = value if isinstance(value, Tensor) or hasattr(value, "dtype") else np.asarray(value)
     else:
         raise InputError(
-            f"Inputs are a torch.Tensor, numpy array, xarray.DataArray, or a tuple or dict of them; got {type(value).__name__}."
+            "Inputs are a torch.Tensor, numpy array, xarray.DataArray, or a tuple or dict of them;"
+            f" got {type(value).__name__}."
         )
     if values.ndim == 0:
         raise InputError("An input has no dimensions; expected (sample, ...).")
     if isinstance(values, np.ndarray) and values.dtype.kind not in "fiub":
         raise InputError(f"An input has dtype {values.dtype}; expected numbers.")
     if dims is None:
-        dims = ("sample", *(f"dim_{i}" for i in range(1, values.ndim)))
+        dims = ("sample", *(f"{prefix}dim_{i}" for i in range(1, values.ndim)))
     elif len(dims) != values.ndim:
         raise InputError(
-            f"dims={tuple(dims)} name {len(dims)} dimensions, the input has {values.ndim}: {tuple(values.shape)}."
+            f"dims={tuple(dims)} name {len(dims)} dimensions,"
+            f" the input has {values.ndim}: {tuple(values.shape)}."
         )
     for key, coordinate in (coords or {}).items():
         own = (

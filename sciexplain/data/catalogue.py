@@ -76,6 +76,11 @@ def select(m: Manifest, paths: str | Iterable[str] | None) -> tuple[DataFile, ..
     A path is one of the manifest's, or a pattern with `*`, `?`, `[...]` (`*` crosses slashes). None selects
     all.
 
+    Parameters
+    ----------
+    m : Manifest
+    paths : str, several, or None
+
     Raises
     ------
     UnknownDataError

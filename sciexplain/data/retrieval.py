@@ -58,7 +58,13 @@ def fetch(
 
 
 def available(name: str, paths: str | Iterable[str] | None = None) -> bool:
-    """Whether `fetch(name, paths, offline=True)` would succeed. Nothing is downloaded."""
+    """Whether `fetch(name, paths, offline=True)` would succeed. Nothing is downloaded.
+
+    Parameters
+    ----------
+    name, paths
+        As for `fetch`.
+    """
     m = manifest(name)
     return all(_check(m, file).status == "ok" for file in select(m, paths))
 

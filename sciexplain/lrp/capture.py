@@ -1,8 +1,8 @@
 """Record the ATen operations that a model executes, each with its module path and source line.
 
 `torch.export` (non-strict) runs the model's own Python once on fake tensors and keeps `linear`, `conv2d`,
-`batch_norm` whole. Batch size stays symbolic, so one capture serves every batch. Parameters are looked up in the
-live model at each run: a cached capture sees new weights.
+`batch_norm` whole. Batch size stays symbolic, so one capture serves every batch. Parameters are looked up
+in the live model at each run: a cached capture sees new weights.
 """
 
 from __future__ import annotations
@@ -271,7 +271,7 @@ def _capture_error(model: nn.Module, error: Exception) -> CaptureError:
     )
     name = type(model._function if isinstance(model, _Called) else model).__name__
     advice = (
-        "The control flow depends on the data: use torch.where instead of `if`, and no .item() or float(tensor)."
+        "The control flow depends on the data: use torch.where, not `if`, and no .item() or float(tensor)."
         if branch
         else "The forward pass itself may fail on these inputs: run model(inputs) once to see."
     )

@@ -22,9 +22,9 @@ class Composite:
     Parameters
     ----------
     rules : mapping of str to Rule
-        Keys, from the most to the least specific: a module path ("encoder.0"), a glob over module paths ("encoder.*",
-        the longest literal text first), "input" (the operations that the input enters), the kinds "conv" and
-        "linear". Operations that no entry matches get LRP-0.
+        Keys, from the most to the least specific: a module path ("encoder.0"), a glob over module paths
+        ("encoder.*", the longest literal text first), "input" (the operations that the input enters), the
+        kinds "conv" and "linear". Operations that no entry matches get LRP-0.
 
     Examples
     --------
@@ -73,15 +73,17 @@ class Composite:
             return table[kind], f"kind {kind}", kind
         return Zero(), "no entry matches", None
 
-    def check_used(self, used: set[str], paths: list[str]) -> None:
-        """Refuse entries for paths that no operation has: they are misspelt."""
+    def check_used(self, used: set[str], paths: list[str], input_is_touched: bool) -> None:
+        """Refuse entries that fit no operation: misspelt paths, an input rule that has no operation."""
         for key, rule in self.entries:
             if key in used or key in KINDS:
                 continue
             if key == INPUT:
+                if input_is_touched:
+                    continue  # overruled by a path
                 raise PlanError(
-                    f"The composite has {rule} for the input, but no linear operation is reached from the input"
-                    " through shape operations and constant scaling alone."
+                    f"The composite has {rule} for the input, but no linear operation is reached from the"
+                    " input through shape operations and constant scaling alone."
                 )
             if any(fnmatchcase(path, key) for path in paths):
                 continue  # overruled everywhere by a more specific entry
@@ -98,8 +100,9 @@ class Composite:
 
 _EPSILON = Epsilon(1e-6)
 
-#: Composites by name. "epsilon_plus" and "epsilon_gamma" follow Kohlbrenner et al. 2020 and Montavon et al. 2019,
-#: "alpha2_beta1" Bach et al. 2015, "deep_taylor" Montavon et al. 2017 (input on the real line: w^2; see ZBox for boxes).
+#: Composites by name. "epsilon_plus" and "epsilon_gamma" follow Kohlbrenner et al. 2020 and Montavon et al.
+#: 2019, "alpha2_beta1" Bach et al. 2015, "deep_taylor" Montavon et al. 2017 (an input on the real line: w^2;
+#: for boxes see ZBox).
 COMPOSITES: dict[str, Composite] = {
     "epsilon": Composite({"conv": _EPSILON, "linear": _EPSILON}),
     "epsilon_plus": Composite({"conv": ZPlus(), "linear": _EPSILON}),

@@ -63,7 +63,8 @@ def layer_node(plan: Plan, path: str) -> fx.Node:
     if found is None:
         paths = list(dict.fromkeys(item.path for item in plan.operations if item.path))
         raise PlanError(
-            f"No operation between input and output belongs to a module {path!r}. Modules: {', '.join(paths)}."
+            f"No operation between input and output belongs to a module {path!r}."
+            f" Modules: {', '.join(paths)}."
         )
     return found
 
@@ -75,8 +76,13 @@ def run(
 
     Parameters
     ----------
+    session : Session
     inputs : sequence of Tensor
         Flattened model inputs, first dimension samples.
+    start : callable
+        (outputs) -> Seed.
+    layers : sequence of str
+        Module paths.
     """
     plan = session.plan
     session.ledger.clear()
@@ -97,7 +103,7 @@ def run(
         keep = {plan.output, *named.values()}
         session.forward(values, keep)
         outputs = values[plan.output]
-        begin = start(outputs.detach())
+        begin = session.start_at(start(outputs.detach()))
         wanted = [*leaves, *carriers.values(), *(values[n] for n in named.values())]
         held = {path: values[n].detach() for path, n in named.items()}
         del values

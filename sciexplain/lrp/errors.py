@@ -55,6 +55,6 @@ class UnsupportedOperationError(NotImplementedError):
         super().__init__(
             f"{n} of {total} operations from {inputs} {'have' if n > 1 else 'has'} no rule:\n"
             + "\n".join(line.rstrip() for line in lines)
-            + "\nNothing was run. Use sx.IntegratedGradients(steps=64), explain the part after, or add an entry"
-            " (CONTRIBUTING.md)."
+            + "\nNothing was run. Use sx.IntegratedGradients(steps=64), explain the part after, or add"
+            " an entry (CONTRIBUTING.md)."
         )

@@ -1,7 +1,8 @@
 """Turn in-place operations of a captured graph into their pure forms.
 
-`relu_(x)` becomes `relu(x)` and later readers of `x` read the result. That is right as long as no other view of
-the same memory is read after the write; where one is, the caller has torch functionalise the whole graph instead.
+`relu_(x)` becomes `relu(x)` and later readers of `x` read the result. That is right as long as no other
+view of the same memory is read after the write; where one is, the caller has torch functionalise the whole
+graph instead.
 """
 
 from __future__ import annotations
@@ -10,6 +11,11 @@ from typing import Any
 
 import torch
 from torch import fx
+
+_MAYBE_VIEWS = {
+    "reshape", "flatten", "contiguous", "to", "chunk", "dropout", "feature_dropout", "alpha_dropout",
+    "movedim", "unflatten", "type_as", "view_as", "reshape_as", "expand_as",
+}  # fmt: skip
 
 
 def _mutated(node: fx.Node) -> fx.Node | None:
@@ -40,9 +46,7 @@ def _viewed(node: fx.Node) -> fx.Node | None:
         return node.args[0]
     # reshape, flatten, contiguous, to, chunk, dropout in eval may return their input's memory
     name = schema.name.split("::")[-1]
-    maybe = {"reshape", "flatten", "contiguous", "to", "chunk", "dropout", "feature_dropout", "alpha_dropout",
-             "movedim", "unflatten", "type_as", "view_as", "reshape_as", "expand_as", "rearrange"}  # fmt: skip
-    if name in maybe and isinstance(node.args[0], fx.Node):
+    if name in _MAYBE_VIEWS and isinstance(node.args[0], fx.Node):
         return node.args[0]
     return None
 

@@ -18,7 +18,7 @@ from .operations.weighted import Convolution, Dense, WeightedCall, bind
 from .rules import Rule
 
 aten = torch.ops.aten
-_FINAL = {aten.softmax: "softmax", aten._softmax: "softmax", aten.log_softmax: "log_softmax",
+_FINAL: dict[Any, str] = {aten.softmax: "softmax", aten._softmax: "softmax", aten.log_softmax: "log_softmax",
           aten._log_softmax: "log_softmax", aten.sigmoid: "sigmoid"}  # fmt: skip
 _NORM_OUTPUT = (aten._native_batch_norm_legit_no_training, aten.cudnn_batch_norm)
 _SCALES = (
@@ -398,7 +398,7 @@ def _chains(capture: Capture, planned: dict[fx.Node, Planned]) -> None:
 
 def _assign(items: list[Planned], composite: Composite) -> None:
     used: set[str] = set()
-    paths = []
+    paths, misplaced = [], []
     for item in items:
         if item.call is None:
             continue
@@ -407,10 +407,15 @@ def _assign(items: list[Planned], composite: Composite) -> None:
         if key is not None:
             used.add(key)
         if item.rule.direct and item.chain is None:
-            line, code = source(item.node)
-            raise PlanError(
-                f"{item.rule} shares relevance without regard to activations and can only stand where the input enters;"
-                f" at {item.path or '(model)'} ({item.name}, {line}) it would break R = a c."
-                ' Use it as Composite({"input": ...}) or sx.LRP(..., input=...).'
-            )
-    composite.check_used(used, list(dict.fromkeys(paths)))
+            misplaced.append(item)
+    if misplaced:
+        where = "; ".join(
+            f"{i.path or '(model)'} ({i.name} {source(i.node)[0]})".replace(" )", ")") for i in misplaced
+        )
+        raise PlanError(
+            f"{misplaced[0].rule} shares relevance without regard to activations and can only stand where"
+            f" the input enters; at {where} it would break R = a c."
+            ' Use it as Composite({"input": ...}) or sx.LRP(..., input=...).'
+        )
+    touched = any(item.chain is not None for item in items)
+    composite.check_used(used, list(dict.fromkeys(paths)), touched)

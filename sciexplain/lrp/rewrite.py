@@ -1,43 +1,26 @@
 """Replace the operations of a plan by their relevance-propagating twins.
 
-A `Session` binds one plan to one model's present weights: constants are computed, batch norms merged and the rules'
-modified weights prepared once, then any number of batches run through it.
+A `Session` binds one plan to one model's present weights: constants are computed, batch norms merged and
+the rules' modified weights prepared once, then any number of batches run through it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, fx
 
 from .capture import Model, shape_of
-from .operations import name_of
-from .operations.table import argument
+from .carriers import box_at, carry, input_of
 from .plan import Plan, Planned, has_constants
 from .rules import ZBox
 from .rules.bound import BoundRule
+from .targets import Seed
 from .twins import Account, Activation, Direct, Half, Ledger, Tap, Weighted
-
-Values = dict[fx.Node, Any]
-
-
-def fill(args: Any, values: Values) -> Any:
-    """The arguments with nodes replaced by their values."""
-    if isinstance(args, fx.Node):
-        return values[args]
-    if isinstance(args, tuple):
-        return tuple(fill(a, values) for a in args)
-    if isinstance(args, list):
-        return [fill(a, values) for a in args]
-    if isinstance(args, dict):
-        return {k: fill(v, values) for k, v in args.items()}
-    return args
-
-
-def run_node(node: fx.Node, values: Values) -> Any:
-    return node.target(*fill(node.args, values), **fill(node.kwargs, values))  # type: ignore[operator]
+from .values import Values, fill, norm_scale, run_node
 
 
 def per_sample_sum(shape: tuple[Any, ...] | None, batch: Any) -> Callable[[Tensor], Tensor]:
@@ -86,6 +69,7 @@ class Session:
         self.constants: Values = dict(plan.capture.tensors(model))
         self._steps: list[tuple[fx.Node, Callable[[Values], Any], list[fx.Node]]] = []
         self._bound: dict[fx.Node, BoundRule] = {}
+        self._last: Account | None = None  # of the operation whose result is the output
         by_node = {item.node: item for item in plan.operations}
         with torch.no_grad():
             for node in plan.capture.graph.nodes:
@@ -206,6 +190,8 @@ class Session:
         assert item.rule is not None
         account = self._account(item)
         node, call, relu = item.node, item.call, item.relu is not None
+        if item.result is self.plan.output and not relu:
+            self._last = account
         signal = item.norm_before.args[0] if item.norm_before is not None else call.signal
         parameters = [call.weight, call.bias]
         for norm in (item.norm_before, item.norm_after):
@@ -221,14 +207,16 @@ class Session:
             return lambda values: Weighted.apply(values[signal], bound(values), relu, account)
 
         chain = item.chain or []
-        source: fx.Node = _source(chain, signal, self.plan)
+        source: fx.Node = input_of(chain, signal, self.plan)
 
         def direct(values: Values) -> Any:
             x = values[source]
             with torch.no_grad():
-                mask = _carry(chain, torch.ones_like(x), source, values, moves_only=True)
-                box = _box(item.rule, x, chain, source, values, mask) if isinstance(item.rule, ZBox) else None
-            carrier = _carry(chain, values["carriers"][source], source, values, moves_only=True)  # type: ignore[index]
+                mask = carry(chain, torch.ones_like(x), source, values, moves_only=True)
+                box = None
+                if isinstance(item.rule, ZBox):
+                    box = box_at(item.rule, x, chain, source, values, mask)
+            carrier = carry(chain, values["carriers"][source], source, values, moves_only=True)
             return Direct.apply(values[signal].detach(), carrier, mask, box, bound(values), relu, account)
 
         return direct
@@ -252,9 +240,8 @@ class Session:
 
     def _last_uses(self) -> list[list[fx.Node]]:
         """What may be forgotten after each step: activations live no longer than in the model itself."""
-        chained = {
-            n for item in self.plan.operations if item.rule and item.rule.direct for n in (item.chain or [])
-        }
+        direct = [item for item in self.plan.operations if item.rule is not None and item.rule.direct]
+        chained = {n for item in direct for node in (item.chain or []) for n in (node, *node.all_input_nodes)}
         results = {result for result, _, _ in self._steps}
         last: dict[fx.Node, int] = {}
         for i, (result, _, reads) in enumerate(self._steps):
@@ -267,6 +254,15 @@ class Session:
         return release
 
     # Running
+
+    def start_at(self, begin: Seed) -> Seed:
+        """Hand relevance that was given outright to the operation at the output, if that shares by a rule."""
+        if self._last is None:
+            return begin
+        self._last.outright = begin.outright
+        if begin.outright is None:
+            return begin
+        return replace(begin, absorbed=torch.zeros_like(begin.absorbed))
 
     def forward(self, values: Values, keep: set[fx.Node] = frozenset()) -> Values:  # type: ignore[assignment]
         """Run the steps on `values` (inputs in, results added); values no longer needed are dropped."""
@@ -283,109 +279,11 @@ def _reads(item: Planned) -> list[fx.Node]:
     return [n for node in (item.node, *norms) for n in node.all_input_nodes]
 
 
-def _source(chain: list[fx.Node], signal: Any, plan: Plan) -> fx.Node:
-    node = chain[0] if chain else signal
-    inputs = set(plan.capture.inputs)
-    if node in inputs:
-        return node
-    return next(p for p in node.all_input_nodes if p in inputs)
-
-
-def _carry(chain: list[fx.Node], t: Tensor, source: fx.Node, values: Values, moves_only: bool) -> Tensor:
-    """Take `t` the way the input goes; constant scaling and shifts leave it as it is if `moves_only`."""
-    held: Values = {source: t}
-    current: fx.Node = source
-    for node in chain:
-        kind = lookup_kind(node)
-        if moves_only and kind in ("norm", "product", "affine") and not _moves(node):
-            shape = (
-                values[node].shape
-                if node in values and isinstance(values[node], Tensor)
-                else held[current].shape
-            )
-            held[node] = held[current].expand(shape)
-            if isinstance(node.meta.get("val"), (tuple, list)):
-                held[node] = (held[node],)
-        else:
-            inputs = {n: values[n] for n in node.all_input_nodes if n in values and n is not current}
-            if moves_only:  # constants beside the input (padding, concatenated parts) are no input
-                inputs = {n: torch.zeros_like(v) if is_plain_float(v) else v for n, v in inputs.items()}
-            args, kwargs = fill(node.args, {**inputs, **held}), fill(node.kwargs, {**inputs, **held})
-            if moves_only and _pads(node):
-                args, kwargs = _zero_padding(node, args, kwargs)
-            held[node] = (
-                norm_apply(node, held[current], values) if kind == "norm" else node.target(*args, **kwargs)
-            )  # type: ignore
-        current = node
-    return held[current]
-
-
-def is_plain_float(v: Any) -> bool:
-    return isinstance(v, Tensor) and v.is_floating_point()
-
-
-def lookup_kind(node: fx.Node) -> str:
-    from .operations import lookup
-
-    entry = lookup(node.target)
-    return entry.kind if entry is not None else ""
-
-
-def _moves(node: fx.Node) -> bool:
-    return name_of(node.target).split(".")[-1] not in ("add", "sub", "subtract", "mul", "multiply", "div", "divide", "true_divide", "batch_norm", "_native_batch_norm_legit_no_training")  # fmt: skip
-
-
-def _pads(node: fx.Node) -> bool:
-    return name_of(node.target).split(".")[-1] in ("pad", "constant_pad_nd") and bool(
-        argument(node, "value", 0)
-    )
-
-
-def _zero_padding(node: fx.Node, args: Any, kwargs: Any) -> tuple[Any, Any]:
-    names = [a.name for a in node.target._schema.arguments]  # type: ignore[union-attr]
-    filled = {**dict(zip(names, args)), **kwargs, "value": 0.0}
-    return (), filled
-
-
-def _box(rule: ZBox, x: Tensor, chain: list[fx.Node], source: fx.Node, values: Values, mask: Tensor) -> Any:
-    bounds = []
-    for bound in (rule.low, rule.high):
-        t = torch.as_tensor(bound, dtype=x.dtype, device=x.device)
-        try:
-            t = t.expand(x.shape).contiguous()
-        except RuntimeError:
-            raise ValueError(
-                f"ZBox: bounds of shape {tuple(t.shape)} do not fit one sample of shape {tuple(x.shape[1:])}."
-            ) from None
-        bounds.append(_carry(chain, t, source, values, moves_only=False) * mask)
-    low, high = torch.minimum(*bounds), torch.maximum(*bounds)  # a negative scale turns the box round
-    return low, high
-
-
-def norm_scale(norm: fx.Node, values: Values) -> tuple[Tensor, Tensor]:
-    """Batch norm in eval mode as y = scale x + shift, in float64."""
-    weight, bias, mean, var = (
-        fill(argument(norm, k), values) for k in ("weight", "bias", "running_mean", "running_var")
-    )
-    epsilon = argument(norm, "eps")
-    if epsilon is None:
-        epsilon = argument(norm, "epsilon", 1e-5)
-    scale = (var.double() + epsilon).rsqrt()
-    if weight is not None:
-        scale = scale * weight.double()
-    shift = -mean.double() * scale
-    return scale, shift if bias is None else shift + bias.double()
-
-
-def norm_apply(norm: fx.Node, x: Tensor, values: Values) -> Any:
-    scale, shift = norm_scale(norm, values)
-    shape = (1, -1) + (1,) * (x.dim() - 2)
-    y = x * scale.reshape(shape).to(x.dtype) + shift.reshape(shape).to(x.dtype)
-    return (y,) if isinstance(norm.meta.get("val"), (tuple, list)) else y
-
-
 def value_and_slope_at_zero(node: fx.Node) -> tuple[float, float]:
-    """act(0) and act'(0) of an elementwise operation with its own parameters; an infinite slope counts as 0."""
+    """act(0) and act'(0) of an elementwise operation with its own parameters; an infinite slope counts as 0.
+
+    Computed from the operation itself, so that the table of operations holds no constants.
+    """
     with torch.enable_grad():
         z = torch.zeros(1, dtype=torch.float64, requires_grad=True)
         y = node.target(z, *node.args[1:], **node.kwargs)  # type: ignore[operator]

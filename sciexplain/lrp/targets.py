@@ -46,12 +46,15 @@ class Seed:
         Per sample the index, or a description where no single output is meant.
     absorbed : Tensor (sample,), float64
         What of the score no output carries: non-zero only for targets that are not sums of outputs.
+    outright : Tensor or None
+        R at the output where the user gave it, also at outputs of 0, which no message can express.
     """
 
     message: Tensor
     score: Tensor
     chosen: list[Any]
     absorbed: Tensor
+    outright: Tensor | None = None
 
 
 def seed(outputs: Tensor, target: Target, output_relevance: Tensor | None = None) -> Seed:
@@ -136,10 +139,11 @@ def _function(outputs: Tensor, target: Callable[[Tensor], Tensor]) -> Seed:
 def _outright(outputs: Tensor, relevance: Tensor) -> Seed:
     if relevance.shape != outputs.shape:
         raise TargetError(
-            f"output_relevance has shape {tuple(relevance.shape)}, the output {tuple(outputs.shape)}: they must be equal."
+            f"output_relevance has shape {tuple(relevance.shape)}, the output {tuple(outputs.shape)}:"
+            " they must be equal."
         )
     relevance = relevance.to(outputs)
     message = torch.where(outputs == 0, 0, relevance / torch.where(outputs == 0, 1, outputs))
     score = relevance.double().flatten(1).sum(1)
     lost = torch.where(outputs == 0, relevance, 0).double().flatten(1).sum(1)
-    return Seed(message, score, ["output_relevance"] * len(score), lost)
+    return Seed(message, score, ["output_relevance"] * len(score), lost, relevance)

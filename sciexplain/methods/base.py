@@ -13,8 +13,8 @@ from torch import Tensor, fx
 from ..lrp.capture import Capture, Model, capture, is_float
 from ..lrp.engine import Attribution, conservation
 from ..lrp.plan import find_output
-from ..lrp.rewrite import run_node
 from ..lrp.targets import Seed
+from ..lrp.values import run_node
 
 Start = Callable[[Tensor], Seed]
 
@@ -23,8 +23,12 @@ class Prepared(Protocol):
     """A method bound to a model: `run` takes one batch after another."""
 
     accounts: list[str]
-    kept: str  # what was left out at the end of the model: "", "softmax", "log_softmax" or "sigmoid"
     input_names: list[str]
+
+    @property
+    def kept(self) -> str:
+        """What was left out at the end of the model: "", "softmax", "log_softmax" or "sigmoid"."""
+        ...
 
     @property
     def captured(self) -> Capture: ...
@@ -47,7 +51,7 @@ class Method:
         keep_final: bool,
         layers: Sequence[str],
     ) -> Prepared:
-        """Capture the model for inputs like these and settle everything that does not depend on their values."""
+        """Capture the model for inputs like these and settle all that does not depend on values."""
         raise NotImplementedError
 
     def to_json(self) -> str:
@@ -60,7 +64,8 @@ class Method:
 
 
 class Forward:
-    """The captured operations as they are, up to the explained output; for methods that need gradients only."""
+    """The captured operations as they are, up to the explained output; for methods that need gradients
+    only."""
 
     def __init__(self, captured: Capture, model: Model, keep_final: bool) -> None:
         self.capture = captured

@@ -19,7 +19,8 @@ from .base import GradientRun, Method, Start, attribution, prepare_gradients
 class Sensitivity(Method):
     """R_i = (df / dx_i)^2 (Simonyan et al. 2014; Montavon et al. 2018, section 4.1).
 
-    The sum is the squared norm of the gradient: it decomposes the local variation of the score, not the score.
+    The sum is the squared norm of the gradient: it decomposes the local variation of the score, not the
+    score.
     """
 
     name: ClassVar[str] = "sensitivity"
@@ -67,7 +68,8 @@ def _gradient_times_input(run: GradientRun, inputs: Sequence[Tensor], start: Sta
 
 @dataclass(frozen=True)
 class IntegratedGradients(Method):
-    """R_i = (x_i - x'_i) times the mean of df / dx_i on the way from x' to x (Sundararajan et al. 2017, eq. 1).
+    """R_i = (x_i - x'_i) times the mean of df / dx_i on the way from x' to x (Sundararajan et al. 2017,
+    eq. 1).
 
     The sum approaches f(x) - f(x'); f(x') is reported as absorbed by "baseline", the error of the quadrature
     (midpoints) as conservation error.
@@ -132,5 +134,5 @@ def _integrated(
     absorbed = (base.double() * seed.message.double()).flatten(1).sum(1, keepdim=True) + seed.absorbed[
         :, None
     ]
-    message = mean if method.baseline == 0 else [None] * len(mean)
+    message: list[Tensor | None] = mean if method.baseline == 0 else [None] * len(mean)
     return attribution(relevance, message, outputs, seed, absorbed)

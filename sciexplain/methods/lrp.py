@@ -25,8 +25,8 @@ class LRP(Method):
     Parameters
     ----------
     composite : str, Rule or Composite
-        A name ("epsilon", "epsilon_plus", "epsilon_gamma", "alpha2_beta1", "deep_taylor"), one rule for all linear
-        operations, or a Composite.
+        A name ("epsilon", "epsilon_plus", "epsilon_gamma", "alpha2_beta1", "deep_taylor"), one rule for all
+        linear operations, or a Composite.
     input : Rule, optional
         Rule of the operations that the input enters, in place of the composite's own.
     """

@@ -31,6 +31,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 @torch.no_grad()
 def run_logits(model: nn.Module, trials: Tensor, batch_size: int) -> Tensor:
+    """Logits of all trials on the CPU, without gradients; the model stays in evaluation mode."""
     model.eval()
     parameter = next(model.parameters())
     batches = trials.split(batch_size)
@@ -59,6 +60,7 @@ def as_trials(X: Any, name: str) -> Tensor:
 
 
 def as_labels(y: Any, name: str, n_trials: int, n_outputs: int) -> Tensor:
+    """Class indices as int64, one per trial, each in range."""
     array = y.detach().cpu().numpy() if isinstance(y, Tensor) else np.asarray(y)
     if array.ndim != 1 or len(array) != n_trials:
         raise TrainingDataError(
@@ -91,6 +93,7 @@ def count_outputs(model: nn.Module, trials: Tensor) -> int:
 
 
 def check_scale(model: nn.Module, trials: Tensor) -> None:
+    """Refuse EEG in volts, which batch norm would drown."""
     scale = float(trials.double().std())
     normalises = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
     if normalises and scale < SMALLEST_SCALE:
@@ -101,6 +104,7 @@ def check_scale(model: nn.Module, trials: Tensor) -> None:
 
 
 def as_class_weight(given: str | Sequence[float] | None, labels: Tensor, n_outputs: int) -> Tensor | None:
+    """Weights of the classes in the loss, from numbers or "balanced"."""
     if given is None:
         return None
     if isinstance(given, str):

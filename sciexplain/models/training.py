@@ -260,6 +260,12 @@ def settle_batch_norm(model: nn.Module, trials: Tensor, batch_size: int = 64) ->
 def predict_logits(model: nn.Module, X: Any, batch_size: int = 64) -> np.ndarray:
     """Logits (trial, n_outputs) in evaluation mode; the network's mode is as before afterwards.
 
+    Parameters
+    ----------
+    model : nn.Module
+    X : array or Tensor (trial, channel, time)
+    batch_size : int
+
     Raises
     ------
     TrainingDataError
@@ -273,12 +279,26 @@ def predict_logits(model: nn.Module, X: Any, batch_size: int = 64) -> np.ndarray
 
 
 def predict(model: nn.Module, X: Any, batch_size: int = 64) -> np.ndarray:
-    """Class index (trial,) of the largest logit; see `predict_logits`."""
+    """Class index (trial,) of the largest logit.
+
+    Parameters
+    ----------
+    model, X, batch_size
+        As for `predict_logits`.
+    """
     return predict_logits(model, X, batch_size).argmax(axis=1)
 
 
 def accuracy(model: nn.Module, X: Any, y: Any, batch_size: int = 64) -> float:
     """Share of trials whose largest logit is that of their label.
+
+    Parameters
+    ----------
+    model, X
+        As for `predict_logits`.
+    y : array (trial,)
+        Class indices.
+    batch_size : int
 
     Raises
     ------

@@ -54,6 +54,8 @@ def stamp(
     operation : str, optional
         Name of the operation. It goes with `more` to the end of the JSON list in `attrs["operations"]`.
         Without a name, `more` become attributes themselves.
+    **more
+        Settings of the operation.
 
     Returns
     -------

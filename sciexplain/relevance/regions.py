@@ -92,6 +92,8 @@ def windows(
         In the unit of `along`. None leaves that side open. Overlapping windows share, as regions do.
     along : DataArray (element,)
         A numeric or datetime coordinate.
+    name : str
+        Name of the new dim.
     closed : {"left", "right", "both", "neither"}
         Which ends belong to the window. The default [start, stop) lets windows that touch share nothing.
 
@@ -131,6 +133,11 @@ def windows(
 
 def bands(mapping: Mapping[str, tuple[Any, Any]], along: xr.DataArray, name: str = "band") -> xr.DataArray:
     """Frequency bands [low, high) as regions of a frequency coordinate, in its unit.
+
+    Parameters
+    ----------
+    mapping, along, name
+        As for `windows`.
 
     Examples
     --------

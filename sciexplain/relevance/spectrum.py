@@ -84,10 +84,12 @@ def band_relevance(
 
     Parameters
     ----------
-    ds, dim, name
+    ds : Dataset
         As for `frequency_relevance`.
     bands : dict, name -> (low, high) in Hz
         Half-open [low, high); None leaves a side open. Overlapping bands share, as regions do.
+    dim, name
+        As for `frequency_relevance`.
 
     Returns
     -------

@@ -138,6 +138,6 @@ def test_a_rule_of_the_input_where_something_nonlinear_comes_first_is_refused():
 def test_a_box_that_does_not_hold_the_input_is_refused_or_told():
     """z^B is derived for low <= x <= high; outside it the shares may have the wrong sign."""
     net = nn.Linear(3, 2).double().eval()
-    x = torch.tensor([[0.5, 2.0, -1.0]], dtype=torch.float64)
+    x = torch.tensor([[0.5, 2.5, -1.5]], dtype=torch.float64)
     with pytest.raises(ValueError, match=r"(?i)zbox|box"):
         sx.explain(net, x, target=0, method=sx.LRP("epsilon", input=rules.ZBox(0, 1)))

@@ -26,8 +26,8 @@ def activation(targets: Any, sign: Any = signed, refuse: Any = None) -> None:
     operation(targets, "activation", sign=sign, how="(act(z) - act(0)) / z", refuse=refuse, samples=_values)
 
 
-activation([aten.elu, aten.celu, aten.selu, aten.gelu, aten.silu, aten.mish, aten.tanh, aten.hardswish, aten.erf,
-            aten.log_sigmoid, aten.sin, aten.atan, aten.asinh, aten.sinh, aten.expm1,
+activation([aten.elu, aten.celu, aten.selu, aten.gelu, aten.silu, aten.mish, aten.tanh, aten.hardswish,
+            aten.erf, aten.log_sigmoid, aten.sin, aten.atan, aten.asinh, aten.sinh, aten.expm1,
             aten.softshrink, aten.hardshrink])  # fmt: skip
 activation([aten.sigmoid, aten.hardsigmoid, aten.softplus, aten.exp, aten.sqrt, aten.square, aten.relu6],
            sign=nonnegative)  # fmt: skip

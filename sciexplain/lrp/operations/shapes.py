@@ -22,13 +22,15 @@ operation(
 )
 operation(
     [
-        aten.view, aten.reshape, aten._unsafe_view, aten.flatten, aten.unflatten, aten.squeeze, aten.unsqueeze,
-        aten.permute, aten.transpose, aten.t, aten.numpy_T, aten.mT, aten.movedim, aten.contiguous, aten.clone,
-        aten._to_copy, aten.to, aten.type_as, aten.slice, aten.select, aten.narrow, aten.expand, aten.expand_as,
+        aten.view, aten.reshape, aten._unsafe_view, aten.flatten, aten.unflatten, aten.squeeze,
+        aten.unsqueeze, aten.permute, aten.transpose, aten.t, aten.numpy_T, aten.mT, aten.movedim,
+        aten.contiguous, aten.clone, aten._to_copy, aten.to, aten.type_as, aten.slice, aten.select,
+        aten.narrow, aten.expand, aten.expand_as,
         aten.repeat, aten.flip, aten.roll, aten.split, aten.split_with_sizes, aten.chunk, aten.unbind,
         aten.tensor_split, aten.index_select, aten.index, aten.gather, aten.unfold, aten.im2col, aten.col2im,
         aten.diagonal, aten.view_as, aten.reshape_as, aten.swapaxes, aten.repeat_interleave, aten.tile,
-        aten.pixel_shuffle, aten.pixel_unshuffle, aten.channel_shuffle, aten.rot90, aten.take_along_dim, aten.positive,
+        aten.pixel_shuffle, aten.pixel_unshuffle, aten.channel_shuffle, aten.rot90,
+        aten.take_along_dim, aten.positive,
     ],
     "homogeneous",
     sign=keeps,
@@ -94,8 +96,9 @@ operation(
 )  # fmt: skip
 operation(
     [
-        aten.max_pool1d, aten.max_pool2d, aten.max_pool3d, aten.max_pool2d_with_indices, aten.max_pool3d_with_indices,
-        aten.max_pool1d_with_indices, aten.adaptive_max_pool1d, aten.adaptive_max_pool2d, aten.adaptive_max_pool3d,
+        aten.max_pool1d, aten.max_pool2d, aten.max_pool3d, aten.max_pool1d_with_indices,
+        aten.max_pool2d_with_indices, aten.max_pool3d_with_indices,
+        aten.adaptive_max_pool1d, aten.adaptive_max_pool2d, aten.adaptive_max_pool3d,
         aten.max.default, aten.max.dim, aten.amax, aten.min.default, aten.min.dim, aten.amin,
     ],
     "homogeneous",

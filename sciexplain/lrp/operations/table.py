@@ -1,7 +1,8 @@
 """The table of operations: how relevance passes through each ATen operation.
 
-One entry says in which arguments a signal may arrive, what kind of twin replaces the operation, and what is known
-of the sign of its result. An operation without an entry, or a signal where no entry expects one, is refused by name.
+One entry says in which arguments a signal may arrive, what kind of twin replaces the operation, and what
+is known of the sign of its result. An operation without an entry, or a signal where no entry expects one, is
+refused by name.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import torch
 from torch import fx
 
 Kind = Literal[
@@ -106,10 +106,12 @@ def argument(node: fx.Node, name: str, default: Any = None) -> Any:
 
 
 def signed(node: fx.Node, sign: Callable[[Any], Sign]) -> Sign:
+    """Of either sign."""
     return "signed"
 
 
 def nonnegative(node: fx.Node, sign: Callable[[Any], Sign]) -> Sign:
+    """At least 0, whatever goes in."""
     return "nonnegative"
 
 
@@ -144,12 +146,3 @@ def total(node: fx.Node, sign: Callable[[Any], Sign]) -> Sign:
 
     positive = isinstance(alpha, (int, float)) and alpha >= 0
     return "nonnegative" if ok(a) and ok(b) and positive else "signed"
-
-
-def call(node: fx.Node, *args: Any) -> Any:
-    """Run the node's operation on other first arguments."""
-    return node.target(*args, *node.args[len(args) :], **node.kwargs)  # type: ignore[operator]
-
-
-def scalar(value: float) -> torch.Tensor:
-    return torch.tensor(value, dtype=torch.float64)

@@ -1,7 +1,7 @@
 """Linear and convolutional operations: the ones that rules are for.
 
-Each is bound once per run to its parameters as an object with the operation itself, `op(a, w, b)`, and its adjoint,
-`op.T(c, w, a)`. Rules are written with these two and never see the kind of layer.
+Each is bound once per run to its parameters as an object with the operation itself, `op(a, w, b)`, and its
+adjoint, `op.T(c, w, a)`. Rules are written with these two and never see the kind of layer.
 """
 
 from __future__ import annotations

@@ -15,8 +15,9 @@ Bias = Literal["absorb", "exclude", "distribute"]
 class Part:
     """One group of contributions that shares (a fraction of) the relevance of an output.
 
-    Input j with a_j > 0 contributes a_j `up`_jk, with a_j < 0 a_j `down`_jk, the bias `bias`_k; the part hands on
-    `factor` R_k in proportion to them. `where` limits it to outputs z_k >= 0 ("nonnegative") or z_k < 0 ("negative").
+    Input j with a_j > 0 contributes a_j `up`_jk, with a_j < 0 a_j `down`_jk, the bias `bias`_k; the part
+    hands on `factor` R_k in proportion to them. `where` limits it to outputs z_k >= 0 ("nonnegative") or
+    z_k < 0 ("negative").
     """
 
     up: Tensor
@@ -34,8 +35,8 @@ class Rule:
     Attributes
     ----------
     bias : {"absorb", "exclude", "distribute"}
-        "absorb": the bias stands in the denominator and its share is reported as absorbed. "exclude": it does not.
-        "distribute": it does, and its share is spread evenly over the contributing inputs.
+        "absorb": the bias stands in the denominator and its share is reported as absorbed. "exclude": it
+        does not. "distribute": it does, and its share is spread evenly over the contributing inputs.
     """
 
     bias: Bias  # each rule declares its parameters, this one last, as a frozen dataclass

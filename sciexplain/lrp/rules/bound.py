@@ -7,7 +7,7 @@ in between, by whatever means, are seen.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -18,11 +18,29 @@ from .base import Part, Rule
 from .domain import ZBox
 
 PerSample = Callable[[Tensor], Tensor]
+Box = tuple[Tensor, Tensor]
 
 
 def divide(n: Tensor, d: Tensor) -> Tensor:
     """n / d, and 0 where d is 0."""
     return n / d.masked_fill(d == 0, torch.inf)
+
+
+@dataclass
+class Outputs:
+    """What comes back to an operation: its result z and the message c, so that R = z c.
+
+    `outright` is R itself where the user gave it at the model's output: it holds where z is 0, too.
+    """
+
+    z: Tensor
+    c: Tensor
+    per_sample: PerSample
+    outright: Tensor | None = None
+
+    @cached_property
+    def relevance(self) -> Tensor:
+        return self.z * self.c if self.outright is None else self.outright
 
 
 @dataclass
@@ -32,8 +50,8 @@ class BoundRule:
     Attributes
     ----------
     nonnegative_input, nonnegative_output : bool
-        Known from the graph: a >= 0 needs half the products; an output read through a ReLU carries relevance only
-        where z > 0.
+        Known from the graph: a >= 0 needs half the products; an output read through a ReLU carries
+        relevance only where z > 0.
     """
 
     rule: Rule
@@ -43,34 +61,38 @@ class BoundRule:
     nonnegative_input: bool
     nonnegative_output: bool
 
+    @property
+    def _excludes(self) -> bool:
+        return self.bias is not None and self.rule.bias == "exclude"
+
     @cached_property
     def parts(self) -> list[Part]:
         parts = self.rule.parts(self.weight, self.bias)
-        return [p for p in parts if not (self.nonnegative_output and p.where == "negative")]
+        if self.nonnegative_output and not self._excludes:  # no relevance at z < 0
+            parts = [replace(p, where=None) for p in parts if p.where != "negative"]
+        return parts
 
-    def message(self, a: Tensor, z: Tensor, c: Tensor, per_sample: PerSample) -> tuple[Tensor, Tensor]:
+    def message(self, a: Tensor, out: Outputs) -> tuple[Tensor, Tensor]:
         """c at the input, and what the operation absorbs of each sample."""
         c_in, absorbed = None, None
+        branch = out.z
+        if self._excludes and any(
+            p.where for p in self.parts
+        ):  # without the bias, z is the sum of the inputs
+            branch = self.op(a, self.weight)
         for part in self.parts:
-            gain, lost = self._gain(part, a, z, c, per_sample)
+            gain, lost = self._gain(part, a, out, branch)
             message = self._adjoint(part, gain, a)
             if part.bias is not None and self.rule.bias == "distribute":
-                extra, homeless = self._spread(gain * self.op.shaped(part.bias, z), a, per_sample)
+                extra, homeless = self._spread(gain * self.op.shaped(part.bias, out.z), a, out.per_sample)
                 message, lost = message + extra, lost + homeless
             c_in = message if c_in is None else c_in + message
             absorbed = lost if absorbed is None else absorbed + lost
-        assert c_in is not None and absorbed is not None
+        assert c_in is not None
+        assert absorbed is not None
         return c_in, absorbed
 
-    def relevance(
-        self,
-        a: Tensor,
-        z: Tensor,
-        c: Tensor,
-        mask: Tensor,
-        box: tuple[Tensor, Tensor] | None,
-        per_sample: PerSample,
-    ) -> tuple[Tensor, Tensor]:
+    def relevance(self, a: Tensor, out: Outputs, mask: Tensor, box: Box | None) -> tuple[Tensor, Tensor]:
         """R at the input for rules that do not factor; `mask` is 0 where the operation's input is padding."""
         (part,) = self.parts
         if isinstance(self.rule, ZBox):
@@ -79,7 +101,7 @@ class BoundRule:
             n = self.op(a, self.weight) - self.op(low, part.up) - self.op(high, part.down)
         else:
             n = self.op(mask[:1], part.up)
-        gain, lost = self._share(part, n, z, c, per_sample)
+        gain, lost = self._share(part, n, out, out.z)
         if isinstance(self.rule, ZBox):
             r = a * self.op.T(gain, self.weight, a) - low * self.op.T(gain, part.up, a)
             r = r - high * self.op.T(gain, part.down, a)
@@ -88,7 +110,8 @@ class BoundRule:
         if part.bias is not None and self.rule.bias == "distribute":
             gives = self.weight if isinstance(self.rule, ZBox) else torch.ones_like(self.weight)
             takes = (a != 0).to(a.dtype) * mask if isinstance(self.rule, ZBox) else mask.expand_as(a)
-            extra, homeless = self._evenly(gain * self.op.shaped(part.bias, z), takes, gives, per_sample)
+            share = gain * self.op.shaped(part.bias, out.z)
+            extra, homeless = self._evenly(share, takes, gives, out.per_sample)
             r, lost = r + extra, lost + homeless
         return r, lost
 
@@ -102,56 +125,56 @@ class BoundRule:
             return self.op.T(gain, part.up, a)
         return torch.where(a > 0, self.op.T(gain, part.up, a), self.op.T(gain, part.down, a))
 
-    def _gain(
-        self, part: Part, a: Tensor, z: Tensor, c: Tensor, per_sample: PerSample
-    ) -> tuple[Tensor, Tensor]:
+    def _gain(self, part: Part, a: Tensor, out: Outputs, branch: Tensor) -> tuple[Tensor, Tensor]:
         plain = part.up is self.weight and part.factor == 1
-        if plain and (self.rule.bias == "absorb" or part.bias is None):
-            return self._plain_gain(part, z, c, per_sample)
-        return self._share(part, self._apply(part, a), z, c, per_sample)
+        if plain and not self._excludes and self.rule.bias != "distribute":
+            if out.outright is None:
+                return self._plain_gain(part, out)
+            return self._share(replace(part, bias=None), out.z, out, branch, part.bias)
+        return self._share(part, self._apply(part, a), out, branch)
 
-    def _plain_gain(self, part: Part, z: Tensor, c: Tensor, per_sample: PerSample) -> tuple[Tensor, Tensor]:
+    def _plain_gain(self, part: Part, out: Outputs) -> tuple[Tensor, Tensor]:
         """LRP-0 and epsilon: the denominator is z itself, nothing is divided for epsilon = 0."""
-        epsilon = self.rule.stabiliser
+        z, c, epsilon = out.z, out.c, self.rule.stabiliser
         if epsilon == 0:
-            return c, self._bias_share(part, c, z, per_sample)
+            return c, self._bias_share(part.bias, c, out)
         if self.nonnegative_output:  # c is 0 where z is
             gain = c * (z / (z + epsilon))
-            return gain, self._bias_share(part, gain, z, per_sample, epsilon)
+            if part.bias is None:
+                return gain, out.per_sample(gain) * epsilon
+            return gain, self._bias_share(part.bias + epsilon, gain, out)
         stabiliser = torch.copysign(z.new_tensor(epsilon), z)
         gain = c * (z / (z + stabiliser))
-        return gain, self._bias_share(part, gain, z, per_sample) + per_sample(gain * stabiliser)
+        return gain, self._bias_share(part.bias, gain, out) + out.per_sample(gain * stabiliser)
 
-    def _bias_share(
-        self, part: Part, gain: Tensor, z: Tensor, per_sample: PerSample, more: float = 0.0
-    ) -> Tensor:
-        if part.bias is None:
-            return per_sample(gain) * more if more else z.new_zeros((), dtype=torch.float64)
-        return per_sample(gain * self.op.shaped(part.bias + more, z))
+    def _bias_share(self, bias: Tensor | None, gain: Tensor, out: Outputs) -> Tensor:
+        if bias is None:
+            return gain.new_zeros((), dtype=torch.float64)
+        return out.per_sample(gain * self.op.shaped(bias, out.z))
 
     def _share(
-        self, part: Part, n: Tensor, z: Tensor, c: Tensor, per_sample: PerSample
+        self, part: Part, n: Tensor, out: Outputs, branch: Tensor, counted: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """factor R / denominator, and the relevance that no input receives."""
-        r = c * z * part.factor
-        if part.where == "nonnegative" and not self.nonnegative_output:
-            r = torch.where(z >= 0, r, 0)
+        """factor R / denominator, and the relevance that no input receives; `counted`: a bias in `n`."""
+        r = out.relevance * part.factor
+        if part.where == "nonnegative":
+            r = torch.where(branch >= 0, r, 0)
         elif part.where == "negative":
-            r = torch.where(z < 0, r, 0)
+            r = torch.where(branch < 0, r, 0)
         d = n
-        if part.bias is not None and self.rule.bias != "exclude":
-            d = n + self.op.shaped(part.bias, z)
+        if part.bias is not None and not self._excludes:
+            d = n + self.op.shaped(part.bias, out.z)
         epsilon = self.rule.stabiliser
         stabiliser = None
         if epsilon:
             stabiliser = torch.where(d >= 0, d.new_tensor(epsilon), d.new_tensor(-epsilon))
             d = d + stabiliser
         gain = divide(r, d)
-        lost = per_sample(torch.where(d == 0, r, 0))
+        lost = out.per_sample(torch.where(d == 0, r, 0))
         if stabiliser is not None:
-            lost = lost + per_sample(gain * stabiliser)
-        if part.bias is not None and self.rule.bias == "absorb":
-            lost = lost + per_sample(gain * self.op.shaped(part.bias, z))
+            lost = lost + out.per_sample(gain * stabiliser)
+        if self.rule.bias == "absorb":
+            lost = lost + self._bias_share(part.bias if counted is None else counted, gain, out)
         return gain, lost
 
     def _spread(self, share: Tensor, a: Tensor, per_sample: PerSample) -> tuple[Tensor, Tensor]:

@@ -36,8 +36,9 @@ class ZBox(Rule):
     Parameters
     ----------
     low, high : float or array
-        Bounds of the model's own input, broadcast against one sample of it; where the model first shifts and scales
-        its input by constants, they are carried through.
+        Bounds of the model's own input, broadcast against one sample of it; where the model first shifts
+        and scales its input by constants, they are carried through.
+    bias : {"absorb", "exclude", "distribute"}
     """
 
     low: Any = 0.0
@@ -61,7 +62,8 @@ class ZBox(Rule):
 
 @dataclass(frozen=True, repr=False)
 class WSquare(Rule):
-    """w^2 for inputs of the whole real line: R_i = sum_k w_ik^2 / sum_i w_ik^2 R_k (Montavon et al. 2017, eq. 11)."""
+    """w^2 for inputs of the whole real line: R_i = sum_k w_ik^2 / sum_i w_ik^2 R_k (Montavon et al. 2017,
+    eq. 11)."""
 
     bias: Bias = "exclude"
     direct: ClassVar[bool] = True

@@ -11,7 +11,8 @@ from .base import Bias, Part, Rule, number
 
 @dataclass(frozen=True, repr=False)
 class Gamma(Rule):
-    """Contributions of the output's own sign count 1 + gamma times (Montavon et al. 2019, table 10.1; signed form).
+    """Contributions of the output's own sign count 1 + gamma times (Montavon et al. 2019, table 10.1;
+    signed form).
 
     z_k >= 0: R_j = sum_k (p_jk + gamma p+_jk) / (z_k + gamma sum_j p+_jk) R_k,  p_jk = a_j w_jk;
     z_k < 0: the same with p-. A bias is a contribution too.
