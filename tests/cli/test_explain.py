@@ -182,7 +182,7 @@ def test_a_failing_run_leaves_nothing_and_touches_nothing(folder, run, x, monkey
         x[3, 0, 0] = np.nan
         np.save("x.npy", x)
     elif failure == "while explaining":
-        monkeypatch.setattr("sciexplain.api.relevance_dataset", fail)
+        monkeypatch.setattr("sciexplain.methods.lrp.PreparedLRP.run", fail)
     else:
         monkeypatch.setattr("sciexplain.relevance.storage._replace", fail)
     before = sorted(p.name for p in folder.iterdir())

@@ -100,6 +100,7 @@ def test_training_mode_is_refused_whatever_the_method(tmp_path, net, x):
         sx.plan(program, x[:4])
 
 
+@pytest.mark.filterwarnings("ignore:The tensor attributes self._flat_weights")  # torch on its own LSTM
 def test_dropout_between_recurrent_layers_is_found_and_its_absence_too(x):
     from sciexplain.lrp.exported import _trains
 
