@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -102,7 +103,7 @@ def explain(
     check_dtypes(items, dtype)
     n = items[0].size
     labels = _labels(coords)
-    target = _by_label(target, labels)
+    asked, target = target, _by_label(target, labels)
     target = _per_sample_targets(target, n)
     slices = list(batches(n, batch_size))
     sizes = batch_sizes(model)  # of an exported program: it may have been exported for some only
@@ -130,7 +131,10 @@ def explain(
         chosen_here = _slice(target, start, stop, full)
 
         def begin(outputs: Tensor, wanted: Any = chosen_here, r: Tensor | None = given) -> Seed:
-            return seed(outputs, wanted, r)
+            begun = seed(outputs, wanted, r)
+            if isinstance(asked, Contrast) and r is None:  # by the user's names, not by index
+                begun = replace(begun, chosen=[f"{asked.a} - {asked.b}"] * len(begun.chosen))
+            return begun
 
         parts.append(to_cpu(prepared.run(tensors, begin), stop - start))
     names = [item.name or inner for item, inner in zip(items, prepared.input_names)] if several else [None]

@@ -8,10 +8,14 @@ in the live model at each run: a cached capture sees new weights.
 from __future__ import annotations
 
 import copy
+import io
+import logging
 import re
+import sys
 import warnings
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,6 +59,24 @@ class Capture:
     out_spec: Any
     batch: Any
     program: Any = field(repr=False, default=None)
+
+    @property
+    def output(self) -> fx.Node:
+        """The one tensor that the model returns.
+
+        Raises
+        ------
+        CaptureError
+            It returns several; which one is meant is for the user to say.
+        """
+        if len(self.outputs) > 1:
+            shapes = ", ".join(str(tuple(shape_of(o) or ())) for o in self.outputs)
+            count = len(self.outputs)
+            raise CaptureError(
+                f"The model returns {count} tensors ({shapes}). Wrap it in a module or function that"
+                " returns the one to explain: lambda x: model(x)[0]."
+            )
+        return self.outputs[0]
 
     def tensors(self, model: Model) -> dict[fx.Node, torch.Tensor]:
         """Values of all parameters, buffers and constants as they are in `model` now."""
@@ -103,7 +125,8 @@ def source(node: fx.Node) -> tuple[str, str]:
         r'File "([^"]+)", line (\d+), in [^\n]*\n?([^\n]*)', node.meta.get("stack_trace") or ""
     )
     torch_folder = str(Path(torch.__file__).parent)
-    own = [f for f in frames if not f[0].startswith(torch_folder)]
+    here = str(Path(__file__).parent)
+    own = [f for f in frames if not f[0].startswith((torch_folder, here))]
     if not own:  # nn.Sequential calls its children from torch's own lines: the module path says where
         return "", ""
     file, line, code = own[-1]
@@ -228,7 +251,22 @@ def _record(model: nn.Module, inputs: Sequence[torch.Tensor], kwargs: Mapping[st
             program = _export(model, real, {k: v.detach() for k, v in kwargs.items()}, None)
             return _from_program(program, len(args) + len(named))
         except Exception as error:
+            _try_forward(model, inputs, kwargs)
             raise _capture_error(model, error) from first
+
+
+def _try_forward(
+    model: nn.Module, inputs: Sequence[torch.Tensor], kwargs: Mapping[str, torch.Tensor]
+) -> None:
+    """If the model itself refuses the inputs, say so in its words rather than in those of the capture."""
+    shapes = ", ".join(str(tuple(x.shape)) for x in (*inputs, *kwargs.values()))
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        try:
+            model(*inputs, **kwargs)
+        except Exception as error:
+            name = type(model._function if isinstance(model, _Called) else model).__name__
+            text = f"{type(error).__name__}: {error}".strip().splitlines()[0]
+            raise CaptureError(f"{name} itself fails on inputs of shape {shapes}: {text}") from error
 
 
 def _named_shapes(model: nn.Module, positional: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:
@@ -241,11 +279,29 @@ def _named_shapes(model: nn.Module, positional: tuple[Any, ...], named: dict[str
 def _export(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], shapes: Any) -> Any:
     rng = torch.get_rng_state()
     try:
-        with warnings.catch_warnings(), torch.no_grad():
+        with warnings.catch_warnings(), torch.no_grad(), _quiet():
             warnings.simplefilter("ignore")
             return torch.export.export(model, args, kwargs or None, dynamic_shapes=shapes, strict=False)
     finally:
         torch.set_rng_state(rng)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep torch from logging and printing a failed trace, which our error describes in one line."""
+    names = ("torch._subclasses.fake_tensor", "torch.fx.experimental.symbolic_shapes")
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    printed = io.StringIO()
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        with redirect_stdout(printed), redirect_stderr(io.StringIO()):
+            yield
+        sys.stdout.write(printed.getvalue())  # what the user's own forward prints
+    finally:
+        for logger, level in zip(loggers, levels):
+            logger.setLevel(level)
 
 
 def _capture_error(model: nn.Module, error: Exception) -> CaptureError:
@@ -273,7 +329,7 @@ def _capture_error(model: nn.Module, error: Exception) -> CaptureError:
     advice = (
         "The control flow depends on the data: use torch.where, not `if`, and no .item() or float(tensor)."
         if branch
-        else "The forward pass itself may fail on these inputs: run model(inputs) once to see."
+        else "The model runs, but torch.export cannot record it: rewrite that line or explain the part after it."
     )
     first = text.strip().splitlines()[0] if text.strip() else type(error).__name__
     return CaptureError(f"{name} cannot be captured{where}\n  {type(error).__name__}: {first}\n{advice}")

@@ -212,7 +212,7 @@ def make_plan(
         A rule that cannot be used where the composite puts it.
     """
     if output is None:
-        output = capture.outputs[0]
+        output = capture.output
     node, kept = find_output(capture, output, keep_final)
     signals, depends = _signals(capture, capture.inputs)
     if node not in signals:
@@ -246,7 +246,8 @@ def make_plan(
     on_path = [n for n in capture.graph.nodes if n in path and n.op == "call_function"]
     if missing:
         inputs = ", ".join(
-            f"`{n.name}` {tuple(str(s) for s in shape_of(n) or ())}".replace("'", "") for n in capture.inputs
+            f"`{n.name}` ({', '.join(str(s) if isinstance(s, int) else 'batch' for s in shape_of(n) or ())})"
+            for n in capture.inputs
         )
         raise UnsupportedOperationError(missing, max(len(on_path), len(missing)), inputs)
     items = [planned[n] for n in on_path]
@@ -260,7 +261,9 @@ def make_plan(
 
 def _random(node: fx.Node) -> str | None:
     tags = getattr(node.target, "tags", ())
-    if torch.Tag.nondeterministic_seeded in tags and "dropout" not in name_of(node.target):
+    name = name_of(node.target)
+    inner = ("dropout", "lstm", "gru", "rnn", "attention")  # these draw only for their dropout in training
+    if torch.Tag.nondeterministic_seeded in tags and not any(word in name for word in inner):
         return "its result is drawn at random: the model is another function at each call"
     return None
 
