@@ -79,8 +79,8 @@ def run_time_weights():
     )
 
 
-NETS = {
-    f.__name__: f()
+BUILDERS = {
+    f.__name__: f
     for f in (
         residual_network,
         inception_network,
@@ -91,6 +91,7 @@ NETS = {
         run_time_weights,
     )
 }
+NETS = {name: build() for name, build in BUILDERS.items()}
 
 
 @RULES

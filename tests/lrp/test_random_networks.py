@@ -6,7 +6,7 @@
 import os
 
 import numpy as np
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from sciexplain import rules
@@ -14,12 +14,15 @@ from tests.lrp.helpers import inputs, lrp, reference
 from tests.lrp.strategies import anywhere, at_input, networks
 from tests.reference.program import composite, everywhere
 
-DRAWS = int(os.environ.get("SCIEXPLAIN_FUZZ", "100"))
+FUZZ = os.environ.get("SCIEXPLAIN_FUZZ")
+DRAWS = int(FUZZ or 100)
 NORMAL = settings(
     max_examples=DRAWS,
     deadline=None,
     database=None,
-    derandomize="SCIEXPLAIN_FUZZ" not in os.environ,
+    derandomize=not FUZZ,
+    # a failure is shrunk (minutes) only where somebody looks for one
+    phases=list(Phase) if FUZZ else [Phase.explicit, Phase.generate],
     print_blob=True,
     suppress_health_check=list(HealthCheck),
 )

@@ -76,7 +76,7 @@ def test_every_rule_of_the_input(name, rule):
 
 
 @pytest.mark.parametrize("sign", ["nonnegative", "nonpositive", "zero"])
-@pytest.mark.parametrize("rule", [*FEW, rules.ZBox(-4, 4), rules.WSquare(), rules.Flat()], ids=named)
+@pytest.mark.parametrize("rule", [*FEW, *AT_INPUT], ids=named)
 def test_inputs_with_exact_zeros_or_one_sign(rule, sign):
     for name in ("dense", "dense-without-bias", "deconv2d"):
         check(*CORE_NETS[name, False], rule, sign=sign)

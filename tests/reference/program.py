@@ -231,12 +231,18 @@ class Result:
     values: dict[str, np.ndarray] = field(repr=False, default_factory=dict)
 
 
-@dataclass
+@dataclass(repr=False)
 class Program:
     """Steps in order; `values["x"]` is the input and the last step's output the network's."""
 
     steps: list[Step]
     in_shape: tuple[int, ...]
+
+    def __repr__(self):  # what hypothesis prints of a failing network: the wiring, not the weights
+        lines = [
+            f"  {s.into} = {type(s).__name__}({', '.join(s.sources)}) -> {s.out_shape}" for s in self.steps
+        ]
+        return "\n".join([f"Program x {self.in_shape}", *lines])
 
     def values(self, x):
         values = {"x": np.asarray(x, dtype=np.float64).reshape(self.in_shape)}
