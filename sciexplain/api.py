@@ -97,8 +97,12 @@ def explain(
         raise ValueError(
             f"output={output!r}; possible are 'logit' (a final softmax or sigmoid is left out) and 'as_is'."
         )
+    if output_relevance is not None and not (isinstance(target, str) and target == "predicted"):
+        raise TargetError(
+            f"Give target={target!r} or output_relevance=, not both: each says what is explained."
+        )
     items, several = labelled(inputs, dims, coords)
-    _check_training(model)
+    _check_model(model)
     dtype, device = model_dtype(model), model_device(model, items)
     check_dtypes(items, dtype)
     n = items[0].size
@@ -166,7 +170,7 @@ def plan(model: Any, inputs: Any, method: str | Method = "lrp", *, output: str =
             f"Only LRP has rules to plan; {chosen} takes the gradient of every operation as it is."
         )
     items, _ = labelled(inputs, None, None)
-    _check_training(model)
+    _check_model(model)
     dtype, device = model_dtype(model), model_device(model, items)
     check_dtypes(items, dtype)
     first = [item.batch(0, item.size, dtype, device) for item in items]
@@ -181,9 +185,14 @@ def plan(model: Any, inputs: Any, method: str | Method = "lrp", *, output: str =
     return pd.DataFrame(plan_rows(made))
 
 
-def _check_training(model: Any) -> None:
-    """Name the layers that behave differently in training mode, before capture runs them."""
+def _check_model(model: Any) -> None:
+    """Refuse what is no model, and name the layers in training mode, before capture runs them."""
     if not isinstance(model, torch.nn.Module):
+        if not (callable(model) or isinstance(model, torch.export.ExportedProgram)):
+            raise TypeError(
+                "The model is a torch.nn.Module, a function of tensors or a torch.export.ExportedProgram;"
+                f" got {type(model).__name__}."
+            )
         return
     kinds = (torch.nn.modules.batchnorm._BatchNorm, torch.nn.modules.dropout._DropoutNd)
     bad = [

@@ -259,7 +259,9 @@ def _try_forward(
     model: nn.Module, inputs: Sequence[torch.Tensor], kwargs: Mapping[str, torch.Tensor]
 ) -> None:
     """If the model itself refuses the inputs, say so in its words rather than in those of the capture."""
-    shapes = ", ".join(str(tuple(x.shape)) for x in (*inputs, *kwargs.values()))
+    shapes = ", ".join(
+        f"{tuple(x.shape)} ({x.dtype})".replace("torch.", "") for x in (*inputs, *kwargs.values())
+    )
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         try:
             model(*inputs, **kwargs)
@@ -329,7 +331,7 @@ def _capture_error(model: nn.Module, error: Exception) -> CaptureError:
     advice = (
         "The control flow depends on the data: use torch.where, not `if`, and no .item() or float(tensor)."
         if branch
-        else "The model runs, but torch.export cannot record it: rewrite that line or explain the part after it."
+        else "The model runs, but torch.export cannot record it: rewrite that line."
     )
     first = text.strip().splitlines()[0] if text.strip() else type(error).__name__
     return CaptureError(f"{name} cannot be captured{where}\n  {type(error).__name__}: {first}\n{advice}")

@@ -142,6 +142,8 @@ def _outright(outputs: Tensor, relevance: Tensor) -> Seed:
             f"output_relevance has shape {tuple(relevance.shape)}, the output {tuple(outputs.shape)}:"
             " they must be equal."
         )
+    if not bool(torch.isfinite(relevance).all()):
+        raise TargetError("output_relevance holds NaN or infinity.")
     relevance = relevance.to(outputs)
     message = torch.where(outputs == 0, 0, relevance / torch.where(outputs == 0, 1, outputs))
     score = relevance.double().flatten(1).sum(1)

@@ -108,10 +108,9 @@ class BoundRule:
         else:
             r = mask * self.op.T(gain, part.up, a)
         if part.bias is not None and self.rule.bias == "distribute":
-            gives = self.weight if isinstance(self.rule, ZBox) else torch.ones_like(self.weight)
-            takes = (a != 0).to(a.dtype) * mask if isinstance(self.rule, ZBox) else mask.expand_as(a)
-            share = gain * self.op.shaped(part.bias, out.z)
-            extra, homeless = self._evenly(share, takes, gives, out.per_sample)
+            share = gain * self.op.shaped(part.bias, out.z)  # every connected input contributes, one of 0 too
+            connected = torch.ones_like(self.weight)
+            extra, homeless = self._evenly(share, mask.expand_as(a), connected, out.per_sample)
             r, lost = r + extra, lost + homeless
         return r, lost
 
