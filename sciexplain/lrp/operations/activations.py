@@ -8,22 +8,21 @@ from typing import Any
 import torch
 from torch import fx
 
-from .table import Sample, Sign, argument, keeps, nonnegative, operation, signed
+from .table import Sign, argument, keeps, nonnegative, operation, signed
 
 aten = torch.ops.aten
-_values = (Sample(((4, 7),)),)
 
 # these have act(0) = 0 and slope act(z) / z on both sides: plain autograd is the message
-operation(aten.relu, "homogeneous", sign=nonnegative, how="act(z) / z", samples=_values)
-operation(aten.leaky_relu, "homogeneous", sign=keeps, how="act(z) / z", samples=_values)
+operation(aten.relu, "homogeneous", sign=nonnegative, how="act(z) / z")
+operation(aten.leaky_relu, "homogeneous", sign=keeps, how="act(z) / z")
 operation([aten.prelu, aten._prelu_kernel], "homogeneous", sign=signed, how="act(z) / z")
-operation(aten.abs, "homogeneous", sign=nonnegative, how="act(z) / z", samples=_values)
-operation(aten.neg, "homogeneous", sign=signed, how="in proportion to the contributions", samples=_values)
+operation(aten.abs, "homogeneous", sign=nonnegative, how="act(z) / z")
+operation(aten.neg, "homogeneous", sign=signed, how="in proportion to the contributions")
 
 
 def activation(targets: Any, sign: Any = signed, refuse: Any = None) -> None:
     """Enter elementwise functions; value and slope at 0 are computed from the operation itself."""
-    operation(targets, "activation", sign=sign, how="(act(z) - act(0)) / z", refuse=refuse, samples=_values)
+    operation(targets, "activation", sign=sign, how="(act(z) - act(0)) / z", refuse=refuse)
 
 
 activation([aten.elu, aten.celu, aten.selu, aten.gelu, aten.silu, aten.mish, aten.tanh, aten.hardswish,

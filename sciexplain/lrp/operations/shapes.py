@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from .table import Sample, Sign, argument, keeps, operation
+from .table import Sign, argument, keeps, operation
 
 aten = torch.ops.aten
 
@@ -18,17 +18,16 @@ operation(
     "identity",
     sign=keeps,
     how="passes on",
-    samples=(Sample(((2, 3),)),),
 )
 operation(
     [
         aten.view, aten.reshape, aten._unsafe_view, aten.flatten, aten.unflatten, aten.squeeze,
         aten.unsqueeze, aten.permute, aten.transpose, aten.t, aten.numpy_T, aten.mT, aten.movedim,
-        aten.contiguous, aten.clone, aten._to_copy, aten.to, aten.type_as, aten.slice, aten.select,
-        aten.narrow, aten.expand, aten.expand_as,
-        aten.repeat, aten.flip, aten.roll, aten.split, aten.split_with_sizes, aten.chunk, aten.unbind,
+        aten.contiguous, aten.clone, aten._to_copy, aten.to, aten.slice, aten.select,
+        aten.narrow, aten.expand, aten.repeat, aten.flip, aten.roll, aten.split,
+        aten.split_with_sizes, aten.chunk, aten.unbind,
         aten.tensor_split, aten.index_select, aten.index, aten.gather, aten.unfold, aten.im2col, aten.col2im,
-        aten.diagonal, aten.view_as, aten.reshape_as, aten.swapaxes, aten.repeat_interleave, aten.tile,
+        aten.diagonal, aten.swapaxes, aten.repeat_interleave, aten.tile,
         aten.pixel_shuffle, aten.pixel_unshuffle, aten.channel_shuffle, aten.rot90,
         aten.take_along_dim, aten.positive,
     ],
@@ -36,6 +35,13 @@ operation(
     sign=keeps,
     how="values move, relevance with them",
 )  # fmt: skip
+operation(
+    [aten.view_as, aten.reshape_as, aten.expand_as, aten.type_as],
+    "homogeneous",
+    signals=(0, 1),  # of the second only shape or type is read
+    sign=keeps,
+    how="values move, relevance with them",
+)
 operation(operator.getitem, "homogeneous", sign=keeps, how="values move, relevance with them")
 
 

@@ -8,7 +8,7 @@ refused by name.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from torch import fx
@@ -27,14 +27,6 @@ SignRule = Callable[[fx.Node, Callable[[Any], Sign]], Sign]
 
 
 @dataclass(frozen=True)
-class Sample:
-    """Arguments to try an entry on: shapes stand for random signals of both signs."""
-
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Operation:
     """One entry.
 
@@ -49,7 +41,6 @@ class Operation:
         Shown by `plan`.
     refuse : callable or None
         (node) -> reason why this very call cannot be explained, or None.
-    samples : tuple of Sample
     """
 
     kind: Kind
@@ -57,7 +48,6 @@ class Operation:
     sign: SignRule
     how: str
     refuse: Callable[[fx.Node], str | None] | None = None
-    samples: tuple[Sample, ...] = ()
 
 
 TABLE: dict[Any, Operation] = {}
