@@ -35,7 +35,8 @@ def positive(name):
 SAMPLES = {
     **unary(
         "relu", "leaky_relu", "abs", "neg", "elu", "celu", "selu", "gelu", "silu", "mish", "tanh",
-        "hardswish", "erf", "log_sigmoid", "sin", "atan", "asinh", "sinh", "expm1", "softshrink", "hardshrink", "sigmoid",
+        "hardswish", "erf", "log_sigmoid", "sin", "atan", "asinh", "sinh", "expm1", "softshrink",
+        "hardshrink", "sigmoid",
         "hardsigmoid", "softplus", "exp", "square", "relu6", "cos", "tan", "reciprocal",
         "hardtanh.default",
         "detach", "alias", "lift_fresh_copy", "contiguous", "clone", "positive",
