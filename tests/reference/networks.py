@@ -160,7 +160,9 @@ class Builder:
         matrix, out_shape = matrices.dense(W, shape)
         full_b = None if b is None else np.tile(b, len(matrix) // out)
         path = name if style == "module" else ""
-        return self.emit(calls[style], Linear((h,), name, out_shape, matrix, full_b, "linear", path))
+        return self.emit(
+            calls[style], Linear((h,), name, out_shape, matrix, full_b, "linear", path, len(shape) == 1)
+        )
 
     def left_matmul(self, h, rows):
         """w @ x: mixes the last-but-one dimension."""

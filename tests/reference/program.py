@@ -32,7 +32,7 @@ class Linear(Step):
     b: np.ndarray | None = field(default=None, repr=False)
     kind: str = "linear"
     path: str = ""
-    merges_after: bool = True  # a batch norm before it can be merged exactly (no zero padding)
+    merges_after: bool = True  # a batch norm before it merges exactly: no zero padding, and over its features
     rule: object = None
     box: dict = field(default_factory=dict)
     real: np.ndarray | None = field(default=None, repr=False)  # 0 where a padding stands in for an input
@@ -289,7 +289,8 @@ class Program:
         for norm in [s for s in self.steps if isinstance(s, BatchNorm)]:
             now = Program(steps, self.in_shape)
             before, users = now.producer(norm.sources[0]), now.consumers(norm.into)
-            if _weighted(before) and len(now.consumers(before.into)) == 1:
+            over_outputs = _weighted(before) and (before.kind == "conv" or len(before.out_shape) == 1)
+            if over_outputs and len(now.consumers(before.into)) == 1:
                 each = int(np.prod(before.out_shape)) // before.out_shape[0]
                 scale, shift = np.repeat(norm.scale, each), np.repeat(norm.shift, each)
                 b = 0 if before.b is None else before.b
