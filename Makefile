@@ -18,6 +18,13 @@ ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 export MPLBACKEND = Agg
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
+# Recordings that no package carries, where a folder beside the checkout has them.
+ifndef SCIEXPLAIN_DATA_MIRROR
+ifneq ($(wildcard ../shared/data),)
+export SCIEXPLAIN_DATA_MIRROR := $(abspath ../shared/data)
+endif
+endif
+
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test lint format types notebooks studies bench wheel constraints clean distclean
 
@@ -48,7 +55,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch "$@"
 
 demo: $(STAMP)  ## explain EEG decoders end to end and print the path of the report
-	"$(BIN)/python" -m sciexplain.demo
+	$(ONE_THREAD) "$(BIN)/python" -m sciexplain.demo --output "$(REPORTS)/demo"
 
 test: $(STAMP)  ## run every test (TEST_ARGS="-k pool -x" chooses)
 	$(ONE_THREAD) "$(BIN)/python" -m pytest $(TEST_ARGS)
