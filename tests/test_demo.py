@@ -11,7 +11,7 @@ import torch
 import xarray as xr
 
 import sciexplain as sx
-from sciexplain.demo import decoders, measures, pages, studies
+from sciexplain.demo import decoders, measures, studies, words
 from sciexplain.demo.command import main
 from sciexplain.demo.decoders import HeldOut, Recipe
 
@@ -212,4 +212,4 @@ def test_agreement_is_perfect_for_the_truth_and_reversed_for_its_opposite():
 
 def test_the_strongest_channels_are_named():
     ds = relevance([[[1.0], [-5.0], [2.0]], [[1.0], [-5.0], [2.0]]], ["Fp1", "C3", "C4"], [0])
-    assert pages._strongest_channels(ds, 2) == "C3 and C4"
+    assert words.strongest_channels(ds, 2) == "C3 and C4"

@@ -72,7 +72,7 @@ def run(
         The report, and the files behind it with what they hold. Absolute.
     """
     from sciexplain.data import DataError
-    from sciexplain.demo import pages, studies
+    from sciexplain.demo import pages, studies, words
 
     size = studies.SHORT if short else studies.FULL
     done: list[Study] = []
@@ -80,7 +80,7 @@ def run(
     with stages.stage("simulated motor imagery, with known sources and without any"):
         done.append(studies.simulation(size, progress))
     for key, study in (("key_press", studies.key_press), ("fists_feet", studies.fists_feet)):
-        with stages.stage(f"recordings: {pages.TITLES[key]}"):
+        with stages.stage(f"recordings: {words.TITLES[key]}"):
             try:
                 done.append(study(size, progress, offline))
             except DataError as error:
@@ -106,11 +106,11 @@ def save(done: Sequence[Study], folder: Path) -> dict[Path, str]:
     dict of Path to str
     """
     import sciexplain as sx
-    from sciexplain.demo import measures, pages
+    from sciexplain.demo import measures, words
 
     files: dict[Path, str] = {}
     for study in done:
-        title = pages.TITLES[study.key]
+        title = words.TITLES[study.key]
         for name, ds in study.relevance.items():
             stem = f"{study.key}_{''.join(c if c.isalnum() else '_' for c in name.lower())}"
             stem = "_".join(part for part in stem.split("_") if part)

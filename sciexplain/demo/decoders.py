@@ -107,7 +107,7 @@ def front_end(data: np.ndarray, kind: str) -> torch.nn.Module:
 def train_eegnet(
     epochs: mne.BaseEpochs, labels: np.ndarray, recipe: Recipe, progress: bool
 ) -> torch.nn.Module:
-    """EEGNet behind its front end, for microvolt; in evaluation mode.
+    """EEGNet behind its front end, from microvolt to log-odds; in evaluation mode.
 
     Parameters
     ----------
@@ -139,7 +139,21 @@ def train_eegnet(
         augment=sx.models.TimeJitter(round(recipe.jitter * rate)) if recipe.jitter else None,
         progress=progress,
     )
-    return torch.nn.Sequential(front, net).eval()
+    return log_odds(torch.nn.Sequential(front, net)).eval()
+
+
+def log_odds(net: torch.nn.Module) -> torch.nn.Module:
+    """Two logits a, b become a - b and b - a: a decision depends on their difference, so that is explained.
+
+    The first is the logarithm of the first class's odds.
+    """
+    import torch
+
+    margin = torch.nn.Linear(2, 2, bias=False)
+    with torch.no_grad():
+        margin.weight.copy_(torch.tensor([[1.0, -1.0], [-1.0, 1.0]]))
+    dtype = next(net.parameters()).dtype
+    return torch.nn.Sequential(net, margin.to(dtype).requires_grad_(False))
 
 
 def eegnet(

@@ -113,7 +113,9 @@ def hemisphere_table(ds: xr.Dataset) -> pd.DataFrame:
         for region in pooled.region.values:
             values = [float(one[what].sel(region=region)) for what in ("mean", "low", "high")]
             if region != "rest" or values[0]:
-                row[str(region)] = "{:.2f} ({:.2f} to {:.2f})".format(*values)
+                row[f"{region} half" if region != "rest" else "rest"] = "{:.2f} ({:.2f} to {:.2f})".format(
+                    *values
+                )
         rows[str(name)] = row
     return pd.DataFrame(rows).T.rename_axis("class")
 

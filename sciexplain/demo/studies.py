@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sciexplain.demo import measures
-from sciexplain.demo.decoders import HeldOut, Recipe, eegnet, explained
+from sciexplain.demo.decoders import HeldOut, Recipe, eegnet, explained, log_odds
 
 if TYPE_CHECKING:
     import mne
@@ -135,7 +135,7 @@ def key_press(size: Size, progress: bool, offline: bool) -> Study:
     decoder = sx.eeg.LinearDecoder().fit(epochs[train])
     right = decoder.predict(epochs[held_out]) == labels[held_out]
     linear = HeldOut("shrinkage LDA on the samples", right, labels[held_out], len(train))
-    module = decoder.to_module(outputs="classes")
+    module = log_odds(decoder.to_module(outputs="classes"))
     relevance = explained(module, epochs[held_out], method, progress, scale=1.0)  # it was trained on volt
     return Study("key_press", [tested, linear], {tested.name: ds, linear.name: relevance})
 
