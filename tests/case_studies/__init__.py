@@ -1,0 +1,1 @@
+"""Case studies: their measures, and a small run of each."""
