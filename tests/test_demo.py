@@ -213,3 +213,13 @@ def test_agreement_is_perfect_for_the_truth_and_reversed_for_its_opposite():
 def test_the_strongest_channels_are_named():
     ds = relevance([[[1.0], [-5.0], [2.0]], [[1.0], [-5.0], [2.0]]], ["Fp1", "C3", "C4"], [0])
     assert words.strongest_channels(ds, 2) == "C3 and C4"
+
+
+def test_the_account_of_each_class_is_its_own():
+    ds = relevance([[[1.0, 2.0]], [[4.0, 5.0]], [[7.0, 8.0]]], ["C3"], [0, 1], ["left", "right", "left"])
+    ds["score"] = ("epoch", [4.0, 8.0, 17.0])
+    ds["absorbed"] = (("epoch", "operation"), [[1.0], [-1.0], [2.0]])
+    ds["conservation_error"] = ("epoch", [0.0, 0.0, 0.0])
+    table = measures.account_by_class(ds)
+    assert table.loc["left"].tolist() == [2, 10.5, 9.0, 1.5]
+    assert table.loc["right"].tolist() == [1, 8.0, 9.0, -1.0]

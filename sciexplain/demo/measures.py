@@ -129,3 +129,15 @@ def account(ds: xr.Dataset) -> dict[str, Any]:
         "absorbed": float(ds.absorbed.sum("operation").mean()),
         "largest error": float(ds.conservation_error.max()),
     }
+
+
+def account_by_class(ds: xr.Dataset) -> pd.DataFrame:
+    """Mean score, and its parts from the input and from the network's constants, for each class."""
+    import pandas as pd
+
+    rows = {
+        str(event): account(ds.isel(epoch=np.flatnonzero(ds.event.values == event)))
+        for event in np.unique(ds.event.values)
+    }
+    table = pd.DataFrame(rows).T.rename_axis("class")
+    return table[["trials", "score", "input", "absorbed"]].astype({"trials": int})

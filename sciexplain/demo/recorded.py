@@ -11,6 +11,7 @@ from sciexplain.demo.words import (
     not_to_be_read,
     strongest_channels,
     unit,
+    upper,
     verdict,
 )
 
@@ -33,12 +34,14 @@ def key_press(report: Report, study: Study) -> None:
     )
     for tested in study.tested:
         ds = study.relevance[tested.name]
-        report.text(f"**{tested.name}**: {verdict(tested)}.{'' if tested.works else ' ' + not_to_be_read(1)}")
+        report.text(
+            f"**{upper(tested.name)}**: {verdict(tested)}.{'' if tested.works else ' ' + not_to_be_read(1)}"
+        )
         report.figure(
             sx.eeg.plot_class_averages(ds, "event", width=0.05),
-            f"{tested.name}: relevance of held-out trials for their own class. Above: summed over time; "
-            "surfaces end where electrodes do. Below: summed over channels, with the 95 % interval over "
-            "trials.",
+            f"{upper(tested.name)}: relevance of held-out trials for their own class. Above: summed over "
+            "time; surfaces end where electrodes do. Below: summed over channels, with the 95 % interval "
+            "over trials.",
         )
     report.text(
         f"The mean relevance of {study.tested[0].name} is largest at {strongest_channels(first, 4)}. A "
@@ -71,6 +74,21 @@ def fists_feet(report: Report, study: Study) -> None:
         f"Relevance per band and window of {measures.BAND_WINDOW:g} s, summed over channels, mean over "
         f"trials. Largest share of the net relevance: {shares.max():.0%}, {shares.idxmax().item()}.",
     )
+    by_class = measures.account_by_class(ds)
+    report.table(
+        by_class,
+        f"Mean score ({unit(ds)}) of each class = what the input brought + what the network's constants "
+        "absorbed.",
+        format={"score": ".2f", "input": ".2f", "absorbed": ".2f"},
+    )
+    default = [str(name) for name, row in by_class.iterrows() if row["input"] <= 0 < row["score"]]
+    if default:
+        report.text(
+            f"**Read the maps of {' and '.join(default)} with this table.** There the input speaks against "
+            "the class, and the constants carry the right answer: it is the network's default answer, "
+            "such as it gives where a rhythm is missing. What is missing is evidence too, but relevance "
+            "divides what is there, and finds no channel and no moment to give it to."
+        )
     lobes = sx.pool(ds.relevance, sx.regions(sx.eeg.lobes(ds.channel), along=ds.channel)).sum("time")
     table = lobes.assign_coords(event=ds.event).groupby("event").mean()
     report.table(
@@ -80,6 +98,6 @@ def fists_feet(report: Report, study: Study) -> None:
     )
     report.text(
         f"The mean relevance is largest at {strongest_channels(ds, 6)}. What this does not show: whether "
-        "another person's decoder would use the same, and whether muscles or eyes help; the next section "
-        "asks that."
+        "another person's decoder would use the same, and whether muscles help. The next section asks "
+        "about the eyes."
     )

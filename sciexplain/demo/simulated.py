@@ -65,9 +65,9 @@ def where(report: Report, study: Study) -> None:
         format=".2f",
     )
     report.text(
-        f"Of these methods {_named(best.max(), best)} orders the channels most like the truth "
-        f"({best.max():.2f}), {_named(best.min(), best)} least ({best.min():.2f}). That is one simulated "
-        "subject and one network: no general ranking."
+        f"The channels are ordered most like the truth by {_named(best.max(), best)} ({best.max():.2f}), "
+        f"least by {_named(best.min(), best)} ({best.min():.2f}). That is one simulated subject and one "
+        "network: no general ranking."
     )
 
 
