@@ -26,7 +26,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint format types notebooks studies bench wheel constraints clean distclean
+.PHONY: help venv demo test lint format types notebooks studies fuzz bench wheel constraints clean distclean
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-20s%s\n", $$1, $$2}'
@@ -76,6 +76,9 @@ notebooks: $(STAMP)  ## run each case study as a notebook, in its short form
 
 studies: $(STAMP)  ## run each case study as a notebook, in its long form
 	"$(BIN)/python" case_studies/run_notebooks.py --form long --output "$(REPORTS)/studies"
+
+fuzz: $(STAMP)  ## 1,000 drawn networks against the slow reference
+	SCIEXPLAIN_FUZZ=1000 OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest tests/lrp/test_random_networks.py
 
 bench: $(STAMP)  ## print the measured ratios of benchmarks/bench_*.py
 	@found=; for file in benchmarks/bench_*.py; do test -e "$$file" || continue; found=1; \

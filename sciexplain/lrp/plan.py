@@ -14,7 +14,7 @@ from .composites import Composite
 from .errors import Missing, PlanError, UnsupportedOperationError
 from .operations import Operation, lookup, name_of
 from .operations.table import Sign, argument
-from .operations.weighted import Convolution, Dense, WeightedCall, bind
+from .operations.weighted import Convolution, Dense, MatMul, WeightedCall, bind
 from .rules import Rule
 
 aten = torch.ops.aten
@@ -352,9 +352,7 @@ def _absorb_norm(item: Planned, into: Planned, planned: dict[fx.Node, Planned]) 
 def _channels_are_outputs(item: Planned) -> bool:
     """Whether dimension 1 of the result, which batch norm scales, is the output dimension of the weights."""
     assert item.call is not None
-    if isinstance(item.call.op, Convolution):
-        return True
-    return isinstance(item.call.op, Dense) and len(shape_of(item.node) or ()) == 2
+    return isinstance(item.call.op, Convolution) or _is_dense(item)
 
 
 def _exact_after(item: Planned) -> bool:
@@ -363,7 +361,15 @@ def _exact_after(item: Planned) -> bool:
     op = item.call.op
     if isinstance(op, Convolution):
         return not (any(op.padding) or any(op.extra) or op.transposed)
-    return isinstance(op, Dense) and len(shape_of(item.node) or ()) == 2
+    return _is_dense(item)
+
+
+def _is_dense(item: Planned) -> bool:
+    """A dense layer on (sample, feature): linear, addmm, or a product with a matrix on the right."""
+    assert item.call is not None
+    op = item.call.op
+    right = isinstance(op, MatMul) and op.signal == 0 and len(shape_of(item.call.weight) or ()) == 2
+    return (isinstance(op, Dense) or right) and len(shape_of(item.node) or ()) == 2
 
 
 def _merge_relus(planned: dict[fx.Node, Planned], output: fx.Node) -> None:

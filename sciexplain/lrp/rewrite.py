@@ -230,12 +230,12 @@ class Session:
             b = None if item.call.bias is None else fill(item.call.bias, values)
             if item.norm_before is not None:
                 scale, shift = norm_scale(item.norm_before, values)
-                more = op.sum_inputs(w, shift.to(w.dtype))  # type: ignore[union-attr]
-                w, b = op.scale_inputs(w, scale.to(w.dtype)), more if b is None else b + more  # type: ignore[union-attr]
+                more = op.sum_inputs(w, shift.to(w.dtype))
+                w, b = op.scale_inputs(w, scale.to(w.dtype)), more if b is None else b + more
             if item.norm_after is not None:
                 scale, shift = norm_scale(item.norm_after, values)
                 b = shift.to(w.dtype) if b is None else b * scale.to(w.dtype) + shift.to(w.dtype)
-                w = op.scale_outputs(w, scale.to(w.dtype))  # type: ignore[union-attr]
+                w = op.scale_outputs(w, scale.to(w.dtype))
         return BoundRule(item.rule, op, w, b, item.input_sign == "nonnegative", item.relu is not None)
 
     def _last_uses(self) -> list[list[fx.Node]]:

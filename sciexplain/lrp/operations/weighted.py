@@ -127,6 +127,17 @@ class MatMul:
     def shaped(self, b: Tensor, z: Tensor) -> Tensor:
         return b
 
+    # rows of signals times a matrix (input, output), as plain code writes a dense layer
+
+    def scale_outputs(self, w: Tensor, s: Tensor) -> Tensor:
+        return w * s
+
+    def scale_inputs(self, w: Tensor, s: Tensor) -> Tensor:
+        return w * s[:, None]
+
+    def sum_inputs(self, w: Tensor, t: Tensor) -> Tensor:
+        return t @ w
+
 
 Weighted = Dense | Convolution | MatMul
 
