@@ -11,7 +11,7 @@ import torch
 import xarray as xr
 
 import sciexplain as sx
-from sciexplain.demo import decoders, measures, studies, words
+from sciexplain.demo import decoders, measures, pages, studies, words
 from sciexplain.demo.command import main
 from sciexplain.demo.decoders import HeldOut, Recipe
 
@@ -223,3 +223,14 @@ def test_the_account_of_each_class_is_its_own():
     table = measures.account_by_class(ds)
     assert table.loc["left"].tolist() == [2, 10.5, 9.0, 1.5]
     assert table.loc["right"].tolist() == [1, 8.0, 9.0, -1.0]
+
+
+def test_reasons_stand_beside_their_sources():
+    sources = "  mirror a.edf\n      not set\n  url u\n      no network\n"
+    why = f"set: a.edf could not be obtained. Tried:\n{sources}Check it."
+    assert pages._reasons(why).splitlines() == [
+        "- set: a.edf could not be obtained. Tried:",
+        "- mirror a.edf: not set",
+        "- url u: no network",
+        "- Check it.",
+    ]

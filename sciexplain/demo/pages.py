@@ -162,11 +162,19 @@ def _accuracy(report: Report, studies: Sequence[Study], missing: Mapping[str, st
             f"**Not distinguishable from chance:** {', '.join(failed)}. {not_to_be_read(len(failed))}"
         )
     for key, why in missing.items():
-        first = why.strip().splitlines()
-        report.text(f"**Not done, {TITLES[key]}:** the recordings could not be obtained. {first[0]}")
-        reasons = [line.strip() for line in first[1:] if line.strip()]
-        if reasons:
-            report.text("\n".join(f"- {line}" for line in reasons))
+        report.text(f"**Not done, {TITLES[key]}:** the recordings could not be obtained.")
+        report.text(_reasons(why))
+
+
+def _reasons(why: str) -> str:
+    """The message of a `DataError` as a list: each source with its reason, the user's folder as ~."""
+    points: list[str] = []
+    for line in why.replace(str(Path.home()), "~").splitlines():
+        if line.startswith("      ") and points:  # a reason, below its source
+            points[-1] += f": {line.strip()}"
+        elif line.strip():
+            points.append(f"- {line.strip()}")
+    return "\n".join(points)
 
 
 def _eyes(report: Report, studies: Sequence[Study]) -> None:

@@ -18,6 +18,12 @@ from sciexplain.demo.words import (
 if TYPE_CHECKING:
     from sciexplain.report import Report
 
+SENSORIMOTOR = {
+    "left": [f"{row}{number}" for row in ("FC", "C", "CP") for number in (5, 3, 1)],
+    "middle": ["FCz", "Cz", "CPz"],
+    "right": [f"{row}{number}" for row in ("FC", "C", "CP") for number in (2, 4, 6)],
+}
+
 
 def key_press(report: Report, study: Study) -> None:
     """What precedes a key press."""
@@ -89,12 +95,12 @@ def fists_feet(report: Report, study: Study) -> None:
             "such as it gives where a rhythm is missing. What is missing is evidence too, but relevance "
             "divides what is there, and finds no channel and no moment to give it to."
         )
-    lobes = sx.pool(ds.relevance, sx.regions(sx.eeg.lobes(ds.channel), along=ds.channel)).sum("time")
-    table = lobes.assign_coords(event=ds.event).groupby("event").mean()
+    places = sx.pool(ds.relevance, sx.regions(SENSORIMOTOR, along=ds.channel)).sum("time")
+    table = places.assign_coords(event=ds.event).groupby("event").mean()
     report.table(
         table,
-        f"Mean relevance ({unit(ds)}) per lobe and class; channels between two lobes count half in each. "
-        "Hands lie at the sides of the central row, feet in its middle.",
+        f"Mean relevance ({unit(ds)}) over the sensorimotor areas (rows FC, C and CP) by class; rest is "
+        "all other channels. The hands' areas lie at the sides, the feet's in the middle.",
     )
     report.text(
         f"The mean relevance is largest at {strongest_channels(ds, 6)}. What this does not show: whether "
