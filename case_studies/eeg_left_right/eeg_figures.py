@@ -15,6 +15,7 @@ import sciexplain as sx
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+LAST = 2.5  # s: the last sample of the hand and foot trials is alone in a window, which is not drawn
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
 
 
@@ -38,13 +39,14 @@ def agreement(table: pd.DataFrame) -> Figure:
 
     rows = _rows(table)
     panels = {
-        "contrast_rho": "rank correlation at the electrodes\nwith class-dependent power",
-        "pattern_rho": "the same\nthrough spatial patterns",
+        "contrast_rho": "rank correlation at electrodes\nwith class-dependent power",
+        "contrast_r": "the same,\nlinear correlation",
+        "pattern_rho": "rank correlation\nthrough spatial patterns",
         "band_share": "share of |contrast|\nin the true bands",
         "window_share": "share of |contrast|\nin the true window",
     }
     height = 0.24 * len(rows) + 1.3
-    figure, axes = plt.subplots(1, len(panels), figsize=(12, height), sharey=True, layout="constrained")
+    figure, axes = plt.subplots(1, len(panels), figsize=(14, height), sharey=True, layout="constrained")
     for ax, (measure, label) in zip(axes, panels.items()):
         for effect, color, shift in ((1.0, COLORS[0], -0.15), (0.0, COLORS[1], 0.15)):
             part = table[table["effect"] == effect]
@@ -72,7 +74,7 @@ def agreement(table: pd.DataFrame) -> Figure:
         frameon=False,
         fontsize=9,
     )
-    figure.suptitle("Simulated subjects (dots) and their mean (bars); dashed: chance", fontsize=11, x=0.3)
+    figure.suptitle("Simulated subjects (dots), mean (bars); dashed: 0, or spread evenly", fontsize=11, x=0.3)
     return figure
 
 
@@ -96,7 +98,8 @@ def recorded_course(maps: xr.Dataset, decoder: str, title: str) -> Figure:
     cells = _cells(maps, decoder)
     names = [str(name) for name in cells["window"].values if str(name) != "rest"]
     edges = [[float(x) for x in name.removesuffix(" s").split(" to ")] for name in names]
-    course = cells.sel(window=names).rename(window="time")
+    names, edges = zip(*(pair for pair in zip(names, edges) if pair[1][0] < LAST))
+    course = cells.sel(window=list(names)).rename(window="time")
     course = course.assign_coords(time=("time", np.mean(edges, axis=1), {"units": "s"}))
     course.attrs = {"units": "logit"}
     return sx.eeg.plot_time_course(course, by="event", width=edges[0][1] - edges[0][0], title=title)
@@ -110,10 +113,10 @@ def recorded_bands(maps: xr.Dataset, decoder: str, title: str) -> Figure:
 
 
 def eyes(table: pd.DataFrame) -> Figure:
-    """Share of |relevance| beside the eyes, its interval over trials, and two things to compare it with."""
+    """Share of |relevance| beside the eyes of decoders above chance, and two things to compare it with."""
     import matplotlib.pyplot as plt
 
-    rows = table.dropna(subset="eyes").reset_index(drop=True)
+    rows = table[table["above_chance"]].dropna(subset="eyes").reset_index(drop=True)
     figure, ax = plt.subplots(figsize=(7.5, 0.32 * len(rows) + 1.6), layout="constrained")
     place = np.arange(len(rows))
     spread = [rows["eyes"] - rows["eyes_low"], rows["eyes_high"] - rows["eyes"]]
@@ -122,10 +125,7 @@ def eyes(table: pd.DataFrame) -> Figure:
     )
     ax.plot(rows["eyes_power"], place, "x", color=COLORS[1], label="input power")
     ax.axvline(rows["eyes_channels"].iloc[0], color="0.5", linestyle="--", linewidth=0.8, label="channels")
-    names = [
-        f"{row.task}: {row.decoder}" + ("" if row.above_chance else " (at chance)")
-        for row in rows.itertuples()
-    ]
+    names = [f"{row.task}: {row.decoder}" for row in rows.itertuples()]
     ax.set_yticks(place, names, fontsize=8)
     ax.invert_yaxis()
     ax.set_xlim(left=0)

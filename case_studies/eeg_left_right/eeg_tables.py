@@ -100,3 +100,11 @@ def _text(mean: float, sd: float, name: str) -> str:
         return ""
     form = (lambda value: f"{value:.0e}") if name == "conservation_error" else (lambda value: f"{value:.2f}")
     return form(mean) if np.isnan(sd) else f"{form(mean)} ± {form(sd)}"
+
+
+def markdown(frame: pd.DataFrame) -> str:
+    """A table for a README; the index becomes the first columns."""
+    flat = frame.reset_index() if not isinstance(frame.index, pd.RangeIndex) else frame
+    lines = [list(map(str, flat.columns)), ["---"] * flat.shape[1]]
+    lines += [["" if pd.isna(value) else str(value) for value in row] for row in flat.itertuples(index=False)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

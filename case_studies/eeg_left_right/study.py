@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -106,6 +105,23 @@ def _saved(figure: Any, path: Path, saved: list[Path]) -> Any:
     return figure
 
 
+def print_tables(folder: Path, short: bool) -> None:
+    """The tables of the README."""
+    table, _ = simulate(folder, short)
+    results, _, skipped = record(folder, short)
+    for title, frame in (
+        ("Accuracy, simulated", tables.accuracies(table)),
+        ("Agreement, with class information", tables.summary(table)),
+        ("Agreement, control", tables.summary(table, 0.0)),
+        ("Expected and measured", tables.expectations(table)),
+        ("Recorded", results.round(3)),
+    ):
+        print(f"\n### {title}\n\n{tables.markdown(frame)}")
+    for task, reason in skipped.items():
+        print(f"\nLeft out: {task}: {reason}")
+
+
 if __name__ == "__main__":
-    np.set_printoptions(precision=3)
-    print(main(short="--long" not in sys.argv, output=Path("reports/eeg_left_right")))
+    place = Path("reports/eeg_left_right")
+    print(main(short="--long" not in sys.argv, output=place))
+    print_tables(place, short="--long" not in sys.argv)

@@ -16,6 +16,7 @@ def settings():
     return [Settings(1, effect, 40, 30, 6, network) for effect in (1.0, 0.0)]
 
 
+@pytest.mark.slow
 def test_a_small_run_writes_its_page_and_is_resumed(tmp_path, monkeypatch):
     import eeg_simulated
     import study
