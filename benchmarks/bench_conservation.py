@@ -1,7 +1,7 @@
 """How exactly relevance adds up: the largest error over random networks, composites and precisions.
 
-Two readings of the gap |score - sum of relevance - sum of absorbed|: relative to max(|score|, sum |relevance|),
-as `conservation_error` reports it, and relative to |score| alone, which grows where large parts cancel.
+Two readings of the gap |score - sum of relevance - sum of absorbed|: relative to max(|score|, sum |R|), as
+`conservation_error` reports it, and relative to |score| alone, which grows where large parts cancel.
 
     python benchmarks/bench_conservation.py
 """
