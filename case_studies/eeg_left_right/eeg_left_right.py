@@ -33,11 +33,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import study
+import torch
 from eeg_agreement import active_gain
 from IPython.display import Image, display
 
 import sciexplain as sx
 
+torch.set_num_threads(1)  # small networks train no faster with more, and far slower beside other work
 SHORT = os.environ.get("SCIEXPLAIN_FORM", "short") != "long"
 OUTPUT = Path.cwd().parents[1] / "reports" / "eeg_left_right"
 pd.set_option("display.width", 200, "display.max_columns", 20, "display.max_rows", 200)
@@ -193,7 +195,11 @@ by_method = informed.groupby(["decoder", "method"])["band_share"].mean()
 of_power = by_method["no decoder", "input power"]
 for name in networks:
     line = {method: by_method[name, method] for method in ("LRP epsilon", "LRP epsilon-plus")}
-    print(name, {method: round(value, 2) for method, value in line.items()}, f"input power {of_power:.2f}")
+    print(
+        name,
+        {method: round(float(value), 2) for method, value in line.items()},
+        f"input power {of_power:.2f}",
+    )
     assert line["LRP epsilon"] > max(line["LRP epsilon-plus"], of_power)
     assert abs(line["LRP epsilon-plus"] - of_power) < 0.1
 
