@@ -160,7 +160,7 @@ def simulate_motor_imagery(
     gain = head.gain(*hands)  # (channel, hemisphere)
 
     n_times = round(4.0 * sfreq)
-    times = -0.5 + np.arange(n_times) / sfreq
+    times = (np.arange(n_times) + round(-0.5 * sfreq)) / sfreq  # samples lie on the grid through the cue
     envelope = _window_envelope(times)
     labels = draw[1].permutation(np.arange(n_trials) % 2)  # 0 left, 1 right
     active = np.array([[False, True], [True, False]])  # (event, hemisphere): opposite to the hand

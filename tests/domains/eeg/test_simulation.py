@@ -244,3 +244,10 @@ def test_csp_and_lda_decode_70_to_90_percent_over_nine_subjects():
 def test_without_the_effect_nothing_can_be_decoded():
     mean = np.mean([csp_lda_accuracy(subject, effect=0.0) for subject in SUBJECTS], axis=0)
     assert ((mean > 0.42) & (mean < 0.58)).all(), mean
+
+
+@pytest.mark.parametrize("sfreq", [100.0, 125.0, 128.0, 250.0])
+def test_any_rate_gives_four_seconds_with_a_sample_at_the_cue(sfreq):
+    times = simulate_motor_imagery(1, 4, sfreq=sfreq).epochs.times
+    assert len(times) == round(4 * sfreq)
+    assert np.abs(times).min() < 1e-9
