@@ -60,12 +60,12 @@ class Method:
 
     @property
     def composite_json(self) -> str:
+        """The rules as JSON text, empty for methods without rules."""
         return ""
 
 
 class Forward:
-    """The captured operations as they are, up to the explained output; for methods that need gradients
-    only."""
+    """The captured operations as they are, up to the explained output."""
 
     def __init__(self, captured: Capture, model: Model, keep_final: bool) -> None:
         self.capture = captured
@@ -124,24 +124,31 @@ class GradientRun:
         return found, outputs.detach(), seed
 
 
-def prepare_gradients(
-    attribute: Callable[[GradientRun, Sequence[Tensor], Start], Attribution],
-    model: Model,
-    args: Sequence[Tensor],
-    kwargs: dict[str, Tensor],
-    keep_final: bool,
-    layers: Sequence[str],
-    accounts: Sequence[str] = (),
-) -> GradientRun:
-    """Bind a gradient method to a model."""
-    if layers:
-        raise ValueError("layers= needs a method that propagates through layers: method=sx.LRP(...).")
-    captured = capture(model, args, kwargs)
-    if not any(is_float(n) for n in captured.inputs):
-        raise ValueError("The model has no floating-point input to take a gradient of.")
-    return GradientRun(
-        Forward(captured, model, keep_final), attribute, list(accounts), [n.name for n in captured.inputs]
-    )
+class GradientMethod(Method):
+    """Base of the methods that take gradients of the operations as they are."""
+
+    accounts: ClassVar[tuple[str, ...]] = ()
+
+    def attribute(self, run: GradientRun, inputs: Sequence[Tensor], start: Start) -> Attribution:
+        """The attribution of one batch."""
+        raise NotImplementedError
+
+    def prepare(
+        self,
+        model: Model,
+        args: Sequence[Tensor],
+        kwargs: dict[str, Tensor],
+        *,
+        keep_final: bool,
+        layers: Sequence[str],
+    ) -> Prepared:
+        if layers:
+            raise ValueError("layers= needs a method that propagates through layers: method=sx.LRP(...).")
+        captured = capture(model, args, kwargs)
+        if not any(is_float(n) for n in captured.inputs):
+            raise ValueError("The model has no floating-point input to take a gradient of.")
+        forward = Forward(captured, model, keep_final)
+        return GradientRun(forward, self.attribute, list(self.accounts), [n.name for n in captured.inputs])
 
 
 def attribution(

@@ -9,67 +9,40 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..lrp.capture import Model
 from ..lrp.engine import Attribution
 from ..lrp.targets import Seed
-from .base import GradientRun, Method, Start, attribution, prepare_gradients
+from .base import GradientMethod, GradientRun, Start, attribution
 
 
 @dataclass(frozen=True)
-class Sensitivity(Method):
+class Sensitivity(GradientMethod):
     """R_i = (df / dx_i)^2 (Simonyan et al. 2014; Montavon et al. 2018, section 4.1).
 
-    The sum is the squared norm of the gradient: it decomposes the local variation of the score, not the
-    score.
+    The sum is the squared norm of the gradient: it decomposes how fast the score varies, not the score.
     """
 
     name: ClassVar[str] = "sensitivity"
 
-    def prepare(
-        self,
-        model: Model,
-        args: Sequence[Tensor],
-        kwargs: dict[str, Tensor],
-        *,
-        keep_final: bool,
-        layers: Sequence[str],
-    ) -> GradientRun:
-        return prepare_gradients(_sensitivity, model, args, kwargs, keep_final, layers)
-
-
-def _sensitivity(run: GradientRun, inputs: Sequence[Tensor], start: Start) -> Attribution:
-    grads, outputs, seed = run.gradient(inputs, start)
-    return attribution([None if g is None else g * g for g in grads], [None] * len(grads), outputs, seed)
+    def attribute(self, run: GradientRun, inputs: Sequence[Tensor], start: Start) -> Attribution:
+        grads, outputs, seed = run.gradient(inputs, start)
+        return attribution([None if g is None else g * g for g in grads], [None] * len(grads), outputs, seed)
 
 
 @dataclass(frozen=True)
-class GradientTimesInput(Method):
+class GradientTimesInput(GradientMethod):
     """R_i = x_i df / dx_i (Shrikumar et al. 2016): LRP-0 on ReLU networks without biases."""
 
     name: ClassVar[str] = "gradient_times_input"
 
-    def prepare(
-        self,
-        model: Model,
-        args: Sequence[Tensor],
-        kwargs: dict[str, Tensor],
-        *,
-        keep_final: bool,
-        layers: Sequence[str],
-    ) -> GradientRun:
-        return prepare_gradients(_gradient_times_input, model, args, kwargs, keep_final, layers)
-
-
-def _gradient_times_input(run: GradientRun, inputs: Sequence[Tensor], start: Start) -> Attribution:
-    grads, outputs, seed = run.gradient(inputs, start)
-    products = [None if g is None else x.detach() * g for x, g in zip(inputs, grads)]
-    return attribution(products, grads, outputs, seed)
+    def attribute(self, run: GradientRun, inputs: Sequence[Tensor], start: Start) -> Attribution:
+        grads, outputs, seed = run.gradient(inputs, start)
+        products = [None if g is None else x.detach() * g for x, g in zip(inputs, grads)]
+        return attribution(products, grads, outputs, seed)
 
 
 @dataclass(frozen=True)
-class IntegratedGradients(Method):
-    """R_i = (x_i - x'_i) times the mean of df / dx_i on the way from x' to x (Sundararajan et al. 2017,
-    eq. 1).
+class IntegratedGradients(GradientMethod):
+    """R_i = (x_i - x'_i) times the mean of df / dx_i from x' to x (Sundararajan et al. 2017, eq. 1).
 
     The sum approaches f(x) - f(x'); f(x') is reported as absorbed by "baseline", the error of the quadrature
     (midpoints) as conservation error.
@@ -86,6 +59,7 @@ class IntegratedGradients(Method):
     baseline: float = 0.0
 
     name: ClassVar[str] = "integrated_gradients"
+    accounts: ClassVar[tuple[str, ...]] = ("baseline",)
 
     def __post_init__(self) -> None:
         if isinstance(self.steps, bool) or not isinstance(self.steps, int) or self.steps < 1:
@@ -93,46 +67,28 @@ class IntegratedGradients(Method):
         if not isinstance(self.baseline, (int, float)) or not abs(self.baseline) < float("inf"):
             raise ValueError(f"IntegratedGradients: baseline={self.baseline!r}; expected a finite number.")
 
-    def prepare(
-        self,
-        model: Model,
-        args: Sequence[Tensor],
-        kwargs: dict[str, Tensor],
-        *,
-        keep_final: bool,
-        layers: Sequence[str],
-    ) -> GradientRun:
-        def attribute(run: GradientRun, inputs: Sequence[Tensor], start: Start) -> Attribution:
-            return _integrated(self, run, inputs, start)
+    def attribute(self, run: GradientRun, inputs: Sequence[Tensor], start: Start) -> Attribution:
+        with torch.no_grad():
+            outputs = run.forward(inputs)
+        seed = start(outputs)
 
-        return prepare_gradients(attribute, model, args, kwargs, keep_final, layers, ["baseline"])
+        def fixed(point: Tensor) -> Seed:  # the target of x, also where another class leads on the way
+            return seed
 
+        def at(fraction: float) -> list[Tensor]:
+            return [
+                self.baseline + fraction * (x - self.baseline) if x.is_floating_point() else x for x in inputs
+            ]
 
-def _integrated(
-    method: IntegratedGradients, run: GradientRun, inputs: Sequence[Tensor], start: Start
-) -> Attribution:
-    with torch.no_grad():
-        outputs = run.forward(inputs)
-    seed = start(outputs)
-
-    def fixed(point: Tensor) -> Seed:  # the target of x, also where another class leads on the way
-        return seed
-
-    def at(fraction: float) -> list[Tensor]:
-        return [
-            method.baseline + fraction * (x - method.baseline) if x.is_floating_point() else x for x in inputs
-        ]
-
-    total: list[Tensor | None] = [None] * len(inputs)
-    for k in range(method.steps):
-        grads, _, _ = run.gradient(at((k + 0.5) / method.steps), fixed)
-        total = [g if t is None else t + g if g is not None else t for t, g in zip(total, grads)]
-    mean = [None if t is None else t / method.steps for t in total]
-    relevance = [None if m is None else (x - method.baseline) * m for x, m in zip(inputs, mean)]
-    with torch.no_grad():
-        base = run.forward(at(0.0))
-    absorbed = (base.double() * seed.message.double()).flatten(1).sum(1, keepdim=True) + seed.absorbed[
-        :, None
-    ]
-    message: list[Tensor | None] = mean if method.baseline == 0 else [None] * len(mean)
-    return attribution(relevance, message, outputs, seed, absorbed)
+        total: list[Tensor | None] = [None] * len(inputs)
+        for k in range(self.steps):
+            grads, _, _ = run.gradient(at((k + 0.5) / self.steps), fixed)
+            total = [g if t is None else t + g if g is not None else t for t, g in zip(total, grads)]
+        mean = [None if t is None else t / self.steps for t in total]
+        relevance = [None if m is None else (x - self.baseline) * m for x, m in zip(inputs, mean)]
+        with torch.no_grad():
+            base = run.forward(at(0.0))
+        at_baseline = (base.double() * seed.message.double()).flatten(1).sum(1)
+        absorbed = (at_baseline + seed.absorbed)[:, None]
+        message: list[Tensor | None] = mean if self.baseline == 0 else [None] * len(mean)
+        return attribution(relevance, message, outputs, seed, absorbed)
