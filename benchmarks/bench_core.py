@@ -5,6 +5,9 @@ at least, stands beside each ratio of ours. A peer whose relevance differs from 
 marked "other result": it took the plain gradient of an operation that it has no hook for.
 
     python benchmarks/bench_core.py [--repeats 7] [--threads 1 2] [--only vgg11]
+
+The peers are no dependency: `pip install --no-deps zennit captum` brings them (zennit asks for torchvision,
+which need not be there).
 """
 
 from __future__ import annotations
@@ -26,7 +29,8 @@ from sciexplain.lrp.targets import seed
 from sciexplain.models import EEGNet, ShallowConvNet
 
 COMPOSITES = ("epsilon", "epsilon_plus", "epsilon_gamma", "alpha2_beta1")
-FLOORS = {"epsilon": "1.0", "epsilon_plus": "1.5", "epsilon_gamma": "1.5", "alpha2_beta1": "2.5-4.5"}
+# non-negative to signed inputs of the operations, as the graph knows them
+FLOORS = {"epsilon": "1.0", "epsilon_plus": "1.5-2.5", "epsilon_gamma": "1.5-4.5", "alpha2_beta1": "2.5-4.5"}
 
 
 def vgg11() -> nn.Module:
