@@ -16,7 +16,7 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +56,7 @@ class Capture:
     live: dict[fx.Node, str]
     constants: dict[fx.Node, torch.Tensor]
     outputs: tuple[Any, ...]
-    out_spec: Any
     batch: Any
-    program: Any = field(repr=False, default=None)
 
     @property
     def output(self) -> fx.Node:
@@ -372,4 +370,4 @@ def _from_program(program: Any, n_inputs: int, *, own: bool = True) -> Capture:
     if shape:
         batch = shape[0] if isinstance(shape[0], int) else shape[0].node.expr
         batch = int(batch) if getattr(batch, "is_Integer", False) else batch  # a symbol that the model fixed
-    return Capture(graph, tuple(inputs), live, constants, outputs, program.call_spec.out_spec, batch, program)
+    return Capture(graph, tuple(inputs), live, constants, outputs, batch)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -31,7 +31,6 @@ _SCALES = (
     aten.divide,
     aten.true_divide,
 )
-_MOVES_HOW = ("values move", "passes on", "dropout in eval")
 
 
 @dataclass
@@ -110,7 +109,6 @@ class Plan:
     depends: set[fx.Node]  # computed from the inputs, relevant or not
     needed: set[fx.Node]
     composite: Composite
-    labels: dict[fx.Node, str] = field(default_factory=dict)
 
 
 def has_constants(item: Planned) -> bool:
@@ -140,7 +138,7 @@ def _norm_result(norm: fx.Node) -> fx.Node:
     return norm
 
 
-def find_output(capture: Capture, which: fx.Node, keep: bool) -> tuple[fx.Node, str]:
+def find_output(which: fx.Node, keep: bool) -> tuple[fx.Node, str]:
     """The node to explain: the logit before a final softmax, log-softmax or sigmoid, unless `keep`."""
     if not keep:
         kind = _FINAL.get(getattr(which.target, "overloadpacket", None))
@@ -213,7 +211,7 @@ def make_plan(
     """
     if output is None:
         output = capture.output
-    node, kept = find_output(capture, output, keep_final)
+    node, kept = find_output(output, keep_final)
     signals, depends = _signals(capture, capture.inputs)
     if node not in signals:
         raise PlanError(
@@ -287,12 +285,7 @@ def _signs(capture: Capture, planned: dict[fx.Node, Planned]) -> None:
     known: dict[fx.Node, Sign] = {}
 
     def sign(v: Any) -> Sign:
-        if not isinstance(v, fx.Node):
-            return "signed"
-        if v in planned or v in known:
-            return known.get(v, "signed")
-        # constants and inputs: nothing is assumed
-        return "signed"
+        return known.get(v, "signed")  # of constants and inputs nothing is assumed
 
     for node in capture.graph.nodes:
         item = planned.get(node)
@@ -386,7 +379,7 @@ def _merge_relus(planned: dict[fx.Node, Planned], output: fx.Node) -> None:
 def _is_move(item: Planned) -> bool:
     if len(item.signals) != 1:
         return False
-    if item.entry.how.startswith(_MOVES_HOW):
+    if item.entry.moves:
         return True
     packet = getattr(item.node.target, "overloadpacket", None)
     return item.entry.kind == "norm" or packet in _SCALES

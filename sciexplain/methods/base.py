@@ -69,7 +69,7 @@ class Forward:
 
     def __init__(self, captured: Capture, model: Model, keep_final: bool) -> None:
         self.capture = captured
-        self.output, self.kept = find_output(captured, captured.output, keep_final)
+        self.output, self.kept = find_output(captured.output, keep_final)
         self._values = captured.tensors(model)
         nodes = list(captured.graph.nodes)
         needed, stack = {self.output}, [self.output]

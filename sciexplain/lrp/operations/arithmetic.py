@@ -9,9 +9,9 @@ from .table import argument, operation, product, signed, total
 
 aten = torch.ops.aten
 
-operation([aten.add, aten.sub, aten.subtract, aten.rsub], "affine", signals=(0, 1),
-          sign=lambda node, sign: total(node, sign) if "add" in str(node.target) else "signed",
-          how="in proportion to the terms; constants absorb theirs")  # fmt: skip
+_SUM = "in proportion to the terms; constants absorb theirs"
+operation(aten.add, "affine", signals=(0, 1), sign=total, how=_SUM)
+operation([aten.sub, aten.subtract, aten.rsub], "affine", signals=(0, 1), sign=signed, how=_SUM)
 operation([aten.mul, aten.multiply], "product", signals=(0, 1), sign=product,
           how="constants: passes on; two signals: half each")  # fmt: skip
 operation(

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from .table import Sign, argument, keeps, operation
+from .table import Sign, argument, keeps, operation, signed
 
 aten = torch.ops.aten
 
@@ -18,6 +18,7 @@ operation(
     "identity",
     sign=keeps,
     how="passes on",
+    moves=True,
 )
 operation(
     [
@@ -33,7 +34,7 @@ operation(
     ],
     "homogeneous",
     sign=keeps,
-    how="values move, relevance with them",
+    how="values move, relevance with them", moves=True,
 )  # fmt: skip
 operation(
     [aten.view_as, aten.reshape_as, aten.expand_as, aten.type_as],
@@ -41,8 +42,9 @@ operation(
     signals=(0, 1),  # of the second only shape or type is read
     sign=keeps,
     how="values move, relevance with them",
+    moves=True,
 )
-operation(operator.getitem, "homogeneous", sign=keeps, how="values move, relevance with them")
+operation(operator.getitem, "homogeneous", sign=keeps, how="values move, relevance with them", moves=True)
 
 
 def _training(node: fx.Node) -> str | None:
@@ -56,6 +58,7 @@ operation(
     "homogeneous",
     sign=keeps,
     how="dropout in eval mode passes on",
+    moves=True,
     refuse=_training,
 )
 
@@ -75,6 +78,7 @@ operation(
     "affine",
     sign=_pad_sign,
     how="values move; padding absorbs its share",
+    moves=True,
 )
 operation(
     [
@@ -84,22 +88,23 @@ operation(
     ],
     "homogeneous",
     sign=keeps,
-    how="values move, relevance with them",
+    how="values move, relevance with them", moves=True,
 )  # fmt: skip
 operation([aten.cat, aten.concat, aten.stack, aten.hstack, aten.vstack], "affine", sign=keeps,
-          how="values move; constant parts absorb theirs")  # fmt: skip
+          how="values move; constant parts absorb theirs", moves=True)  # fmt: skip
 operation(
     [
         aten.avg_pool1d, aten.avg_pool2d, aten.avg_pool3d,
         aten.adaptive_avg_pool1d, aten.adaptive_avg_pool2d, aten.adaptive_avg_pool3d,
         aten._adaptive_avg_pool2d, aten._adaptive_avg_pool3d, aten.mean, aten.sum, aten.cumsum,
         aten.upsample_nearest1d, aten.upsample_nearest2d, aten.upsample_nearest3d,
-        aten.upsample_linear1d, aten.upsample_bilinear2d, aten.upsample_trilinear3d, aten.upsample_bicubic2d,
+        aten.upsample_linear1d, aten.upsample_bilinear2d, aten.upsample_trilinear3d,
     ],
     "homogeneous",
-    sign=lambda node, sign: "signed" if "bicubic" in str(node.target) else keeps(node, sign),
+    sign=keeps,
     how="in proportion to the contributions",
 )  # fmt: skip
+operation(aten.upsample_bicubic2d, "homogeneous", sign=signed, how="in proportion to the contributions")
 operation(
     [
         aten.max_pool1d, aten.max_pool2d, aten.max_pool3d, aten.max_pool1d_with_indices,
@@ -119,6 +124,7 @@ operation(
     signals=(0, 1),
     sign=keeps,
     how="values move; constant parts absorb theirs",
+    moves=True,
 )
 operation(
     aten.where.self, "affine", signals=(1, 2), sign=keeps, how="the condition is constant; values pass on"

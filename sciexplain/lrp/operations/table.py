@@ -41,6 +41,8 @@ class Operation:
         Shown by `plan`.
     refuse : callable or None
         (node) -> reason why this very call cannot be explained, or None.
+    moves : bool
+        Values only change place: a rule of the input is carried back past the operation.
     """
 
     kind: Kind
@@ -48,6 +50,7 @@ class Operation:
     sign: SignRule
     how: str
     refuse: Callable[[fx.Node], str | None] | None = None
+    moves: bool = False
 
 
 TABLE: dict[Any, Operation] = {}
