@@ -80,15 +80,6 @@ class Planned:
         return name_of(self.node.target)
 
     @property
-    def absorbs(self) -> bool:
-        """Whether the operation may keep relevance to itself."""
-        if self.merged_into is not None:
-            return False
-        if self.entry.kind == "affine":
-            return has_constants(self)
-        return self.entry.kind in ("weighted", "activation", "norm")
-
-    @property
     def result(self) -> fx.Node:
         """The node whose value the step produces, after what is merged into it."""
         return self.relu or self.norm_after_output or self.node

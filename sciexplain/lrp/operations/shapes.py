@@ -63,11 +63,6 @@ operation(
 )
 
 
-def _pad_constant(node: fx.Node) -> bool:
-    value = argument(node, "value", 0)
-    return argument(node, "mode", "constant") == "constant" and bool(value)
-
-
 def _pad_sign(node: fx.Node, sign: Callable[[Any], Sign]) -> Sign:
     value = argument(node, "value", 0) or 0
     return keeps(node, sign) if value >= 0 else "signed"

@@ -17,7 +17,6 @@ from torch import Tensor, fx
 from .table import argument, operation, signed
 
 aten = torch.ops.aten
-Adjoint = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
