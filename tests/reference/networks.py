@@ -9,6 +9,7 @@ Weights are float64 and random, of both signs; batch-norm statistics are random 
 """
 
 import math
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -16,69 +17,27 @@ import torch.nn.functional as F
 from torch import nn
 
 from tests.reference import matrices
+from tests.reference.activations import CALLS as ACTIVATION_CALLS
+from tests.reference.grow_moves import Moves
+from tests.reference.grow_norms import Norms
+from tests.reference.grow_products import Products
+from tests.reference.grow_recurrent import Recurrent
 from tests.reference.program import (
     Activation,
     Add,
     BatchNorm,
     Concatenate,
-    Gather,
     Linear,
     MaxPool,
     Program,
     Proportional,
+    Scaled,
 )
 
 CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 CONV_TRANSPOSE = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 BATCH_NORM = {0: nn.BatchNorm1d, 1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 F_CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
-
-# name -> {style: torch call}; the method and in-place forms are what people write, not only modules
-ACTIVATION_CALLS = {
-    "relu": {
-        "module": lambda: nn.ReLU(),
-        "function": lambda: F.relu,
-        "method": lambda: lambda z: z.relu(),
-        "inplace": lambda: nn.ReLU(inplace=True),
-        "inplace_method": lambda: lambda z: z.relu_(),
-        "torch": lambda: torch.relu,
-    },
-    "elu": {
-        "module": lambda: nn.ELU(),
-        "function": lambda: F.elu,
-        "inplace": lambda: nn.ELU(inplace=True),
-    },
-    "gelu": {"module": lambda: nn.GELU(), "function": lambda: F.gelu},
-    "silu": {
-        "module": lambda: nn.SiLU(),
-        "function": lambda: F.silu,
-        "inplace": lambda: nn.SiLU(inplace=True),
-    },
-    "tanh": {
-        "module": lambda: nn.Tanh(),
-        "function": lambda: torch.tanh,
-        "method": lambda: lambda z: z.tanh(),
-        "inplace_method": lambda: lambda z: z.tanh_(),
-    },
-    "sigmoid": {
-        "module": lambda: nn.Sigmoid(),
-        "function": lambda: torch.sigmoid,
-        "method": lambda: lambda z: z.sigmoid(),
-    },
-    "leaky_relu": {
-        "module": lambda: nn.LeakyReLU(),
-        "function": lambda: F.leaky_relu,
-        "inplace": lambda: nn.LeakyReLU(inplace=True),
-    },
-    "softplus": {"module": lambda: nn.Softplus(), "function": lambda: F.softplus},
-    "square": {
-        "function": lambda: torch.square,
-        "method": lambda: lambda z: z.square(),
-        "power": lambda: lambda z: z**2,
-    },
-    "abs": {"function": lambda: torch.abs, "method": lambda: lambda z: z.abs()},
-    "relu6": {"module": lambda: nn.ReLU6(), "function": lambda: F.relu6},
-}
 
 
 class Net(nn.Module):
@@ -95,7 +54,7 @@ class Net(nn.Module):
         return values[into]
 
 
-class Builder:
+class Builder(Moves, Norms, Products, Recurrent):
     """Grows a torch module and its reference program together; methods return the name of their output."""
 
     def __init__(self, in_shape, seed=0):
@@ -112,6 +71,17 @@ class Builder:
         self.steps.append(step)
         self.shapes[step.into] = tuple(step.out_shape)
         return step.into
+
+    @contextmanager
+    def instead(self, call, *sources):
+        """The steps added inside are the reference of this one torch call; they take no call of their own."""
+        before = len(self.net.calls)
+        yield
+        del self.net.calls[before:]
+        self.net.calls.append((call, sources, self.steps[-1].into))
+
+    def producer(self, h):
+        return next((s for s in self.steps if s.into == h), None)
 
     def name(self, kind):
         return f"{kind}_{len(self.steps)}"
@@ -163,6 +133,13 @@ class Builder:
         return self.emit(
             calls[style], Linear((h,), name, out_shape, matrix, full_b, "linear", path, len(shape) == 1)
         )
+
+    def weighted(self, h, W, b, path):
+        """The reference alone of a dense layer along the last dimension, as part of a larger module."""
+        matrix, out_shape = matrices.dense(W, self.shapes[h])
+        full = None if b is None else np.tile(b, len(matrix) // len(b))
+        step = Linear((h,), self.name("weighted"), out_shape, matrix, full, "linear", path, False)
+        return self.emit(None, step)
 
     def left_matmul(self, h, rows):
         """w @ x: mixes the last-but-one dimension."""
@@ -285,6 +262,10 @@ class Builder:
             call = self.register(name, call)
         return self.emit(call, Activation((h,), name, shape, kind))
 
+    def activation_step(self, h, kind):
+        """The reference alone of an activation, as part of a larger module."""
+        return self.emit(None, Activation((h,), self.name(kind), self.shapes[h], kind))
+
     def clamp(self, h, low, high):
         name = self.name("clamp")
         arguments = {"low": -np.inf if low is None else low, "high": np.inf if high is None else high}
@@ -305,12 +286,12 @@ class Builder:
         name, shape = self.name("scale"), self.shapes[h]
         factors = np.broadcast_to(np.asarray(factor, dtype=float), shape).ravel()
         constant = factor if np.isscalar(factor) else torch.tensor(factor, dtype=torch.float64)
-        return self.emit(lambda x: x * constant, Proportional((h,), name, shape, np.diag(factors)))
+        return self.emit(lambda x: x * constant, Scaled((h,), name, shape, np.diag(factors)))
 
     def divide(self, h, divisor):
         name, shape = self.name("divide"), self.shapes[h]
         matrix = np.eye(int(np.prod(shape))) / divisor
-        return self.emit(lambda x: x / divisor, Proportional((h,), name, shape, matrix))
+        return self.emit(lambda x: x / divisor, Scaled((h,), name, shape, matrix))
 
     def shift(self, h, constant, *, subtract=False):
         """x + constant; the constant's share is absorbed."""
@@ -321,7 +302,7 @@ class Builder:
             call, values = lambda x: x - other, -values
         else:
             call = lambda x: x + other  # noqa: E731
-        return self.emit(call, Proportional((h,), name, shape, np.eye(values.size), values.copy()))
+        return self.emit(call, Scaled((h,), name, shape, np.eye(values.size), values.copy()))
 
     # -- several sources
 
@@ -395,52 +376,3 @@ class Builder:
         matrix, out_shape = matrices.from_function(lambda a: f(a, axis=axes, keepdims=keepdim), shape)
         call = {"mean": torch.mean, "sum": torch.sum}[how]
         return self.emit(lambda x: call(x, dims, keepdim), Proportional((h,), name, out_shape, matrix))
-
-    # -- shape operations
-
-    def _gather(self, h, name, move, constant=0.0):
-        """A shape operation, by what it does to the array of input positions."""
-        shape = self.shapes[h]
-        index = move(np.arange(int(np.prod(shape))).reshape(shape))
-        return Gather((h,), name, index.shape, index, constant)
-
-    def flatten(self, h):
-        name = self.name("flatten")
-        return self.emit(lambda x: x.flatten(1), self._gather(h, name, lambda i: i.reshape(-1)))
-
-    def reshape(self, h, *shape, style="reshape"):
-        name = self.name("reshape")
-        call = {
-            "reshape": lambda x: x.reshape(x.shape[0], *shape),
-            "view": lambda x: x.view(x.shape[0], *shape),
-            "unflatten": lambda x: x.flatten(1).unflatten(1, shape),
-        }[style]
-        return self.emit(call, self._gather(h, name, lambda i: i.reshape(shape)))
-
-    def permute(self, h, *axes):
-        name = self.name("permute")
-        return self.emit(
-            lambda x: x.permute(0, *(a + 1 for a in axes)), self._gather(h, name, lambda i: i.transpose(axes))
-        )
-
-    def transpose(self, h, a, b):
-        name = self.name("transpose")
-        return self.emit(
-            lambda x: x.transpose(a + 1, b + 1), self._gather(h, name, lambda i: i.swapaxes(a, b))
-        )
-
-    def slice(self, h, *slices):
-        name = self.name("slice")
-        return self.emit(lambda x: x[(slice(None), *slices)], self._gather(h, name, lambda i: i[slices]))
-
-    def pad(self, h, widths, *, mode="constant", constant=0.0):
-        """widths as in F.pad: (left, right) of the last dimension first."""
-        name, n = self.name("pad"), len(self.shapes[h])
-        pairs = [(widths[2 * i], widths[2 * i + 1]) for i in range(len(widths) // 2)]
-        pairs = [(0, 0)] * (n - len(pairs)) + pairs[::-1]
-        if mode == "constant":
-            step = self._gather(h, name, lambda i: np.pad(i, pairs, constant_values=-1), constant)
-            return self.emit(lambda x: F.pad(x, widths, value=constant), step)
-        kind = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}[mode]
-        step = self._gather(h, name, lambda i: np.pad(i, pairs, mode=kind))
-        return self.emit(lambda x: F.pad(x, widths, mode=mode), step)

@@ -1,11 +1,10 @@
 """A network as a list of steps: NumPy values forward, relevance R backward, one sample at a time."""
 
 from dataclasses import dataclass, field, replace
-from math import erf
 
 import numpy as np
 
-from tests.reference import rules
+from tests.reference import activations, rules
 
 
 @dataclass
@@ -55,6 +54,38 @@ class Proportional(Linear):
     """A linear step without a rule of its own (mean, sum, average pool, constant): LRP-0, bias absorbed."""
 
 
+@dataclass
+class Scaled(Proportional):
+    """Constant factors and shifts, element by element."""
+
+
+@dataclass
+class Masked(Step):
+    """Elements that a constant mask replaces by a constant, which keeps what they are given."""
+
+    mask: np.ndarray = field(default=None, repr=False)
+    value: float = 0.0
+
+    def forward(self, a):
+        return np.where(self.mask, self.value, a)
+
+    def relevance(self, arrays, out, R):
+        return [np.where(self.mask, 0, R)]
+
+
+@dataclass
+class Constant(Step):
+    """A value that no input decides; it keeps what it is given."""
+
+    value: np.ndarray = field(default=None, repr=False)
+
+    def forward(self):
+        return self.value
+
+    def relevance(self, arrays, out, R):
+        return []
+
+
 class Zero:
     """LRP-0, bias absorbed, in the form the rules module reads."""
 
@@ -79,7 +110,7 @@ class BatchNorm(Step):
         (a,) = arrays
         p = self._spread(self.scale, a) * a
         whole = np.abs(p) + np.abs(self._spread(self.shift, a))
-        self.condition = _condition(out, whole)
+        self.condition = condition_of(out, whole)
         return [np.divide(p * R, out, out=np.zeros_like(R), where=out != 0)]
 
 
@@ -92,43 +123,17 @@ class Activation(Step):
     condition: float = np.inf
 
     def forward(self, z):
-        return ACTIVATIONS[self.name](z, **self.arguments)
+        return activations.FUNCTIONS[self.name](z, **self.arguments)
 
     def relevance(self, arrays, out, R):
-        if self.name in PASSES:
+        if self.name in activations.PASSES:
             return [R]
         at_zero = self.forward(np.zeros(1))[0]
-        self.condition = _condition(out, np.abs(out) + abs(at_zero))
+        self.condition = condition_of(out, np.abs(out) + abs(at_zero))
         return [np.divide((out - at_zero) * R, out, out=np.zeros_like(R), where=out != 0)]
 
 
-def _elementwise(f):
-    return lambda z: np.array([f(v) for v in z.ravel()]).reshape(z.shape)
-
-
-def _sigmoid(z):
-    return np.where(z >= 0, 1 / (1 + np.exp(-np.abs(z))), np.exp(-np.abs(z)) / (1 + np.exp(-np.abs(z))))
-
-
-PASSES = {"log"}
-ACTIVATIONS = {
-    "relu": lambda z: np.maximum(z, 0),
-    "relu6": lambda z: np.clip(z, 0, 6),
-    "elu": lambda z, alpha=1.0: np.where(z > 0, z, alpha * np.expm1(np.minimum(z, 0))),
-    "gelu": _elementwise(lambda v: v * (1 + erf(v / 2**0.5)) / 2),
-    "silu": lambda z: z * _sigmoid(z),
-    "tanh": np.tanh,
-    "sigmoid": _sigmoid,
-    "leaky_relu": lambda z, slope=0.01: np.where(z >= 0, z, slope * z),
-    "softplus": lambda z: np.logaddexp(0, z),
-    "square": lambda z: z**2,
-    "abs": np.abs,
-    "clamp": lambda z, low=-np.inf, high=np.inf: np.clip(z, low, high),
-    "log": np.log,
-}
-
-
-def _condition(total, whole):
+def condition_of(total, whole):
     """Smallest sum relative to its terms; 0 where they cancel exactly: a share is only a limit there."""
     ok = whole > 0
     return float((np.abs(total[ok]) / whole[ok]).min()) if ok.any() else np.inf
@@ -195,7 +200,7 @@ class Add(Step):
 
     def relevance(self, arrays, out, R):
         terms = self._terms(arrays)
-        self.condition = _condition(out, sum(np.abs(t) for t in terms))
+        self.condition = condition_of(out, sum(np.abs(t) for t in terms))
         given = []
         for a, t in zip(arrays, terms):
             share = np.divide(t * R, out, out=np.zeros_like(out), where=out != 0)
@@ -218,6 +223,14 @@ class Concatenate(Step):
     def relevance(self, arrays, out, R):
         cuts = np.cumsum([a.shape[self.axis] for a in arrays])[:-1]
         return list(np.split(R, cuts, axis=self.axis))
+
+
+@dataclass
+class Pair(Step):
+    """A product or quotient of two signals; `kind` chooses its rule, None is what the kind has by default."""
+
+    kind: str = "product"
+    rule: object = None
 
 
 @dataclass
@@ -330,11 +343,14 @@ class Program:
                         )
                         for side in ("low", "high")
                     }
+            elif isinstance(step, Pair):
+                step.rule = choose(program, step)
             given = step.relevance(arrays, values[step.into], relevance[step.into])
             absorbed[step.into] = float(relevance[step.into].sum() - sum(g.sum() for g in given))
             for source, g in zip(step.sources, given):
                 relevance[source] = relevance[source] + g
-            condition = min(condition, getattr(step, "condition", np.inf))
+            if relevance[step.into].any():  # elsewhere nothing is divided: gates, divisors, masks
+                condition = min(condition, getattr(step, "condition", np.inf))
         return Result(relevance["x"], values[last.into], absorbed, condition, values)
 
 
@@ -343,14 +359,16 @@ def _weighted(step):
 
 
 def everywhere(rule):
-    """choose() that gives every linear step the same rule."""
-    return lambda program, step: rule
+    """choose() that gives every linear step the same rule; products keep theirs."""
+    return lambda program, step: rule if isinstance(step, Linear) else None
 
 
 def composite(entries, default=None):
-    """choose() for {"input": ..., "conv": ..., "linear": ...}: the input entry wins, then the kind."""
+    """choose() for {"input": ..., "conv": ..., "gate": ...}: the input entry wins, then the kind."""
 
     def choose(program, step):
+        if isinstance(step, Pair):
+            return entries.get(step.kind)
         if "input" in entries and program.touches_input(step):
             return entries["input"]
         return entries.get(step.kind, default if default is not None else Zero())
