@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -19,25 +18,14 @@ from .options import (
     scale_of,
     spec_of,
 )
-from .table import as_text
 
 if TYPE_CHECKING:
     import numpy as np
 
-_COLUMNS = {
-    "operation": "operation",
-    "path": "module",
-    "input_shape": "input",
-    "output_shape": "output",
-    "input_sign": "sign",
-    "rule": "rule",
-    "why": "why",
-    "merged": "merged",
-    "line": "line",
-}
 _EXAMPLES = """examples:
   sciexplain plan model.pt2 images.nc
   sciexplain plan model.pt2 images.nc --method deep_taylor --input-rule 'ZBox(0, 1)' --csv > plan.csv
+  sciexplain plan model.pt2 images.nc --html > plan.html
 """
 
 
@@ -56,6 +44,7 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print JSON, a list with one object per operation")
     form.add_argument("--csv", action="store_true", help="print CSV")
+    form.add_argument("--html", action="store_true", help="print a page that opens without a network")
     parser.set_defaults(run=run)
 
 
@@ -74,16 +63,11 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(table.to_dict("records"), indent=2, ensure_ascii=False))
     elif arguments.csv:
         table.to_csv(sys.stdout, index=False)
+    elif arguments.html:
+        print(table.as_page())
     else:
-        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-        rows = [[_cell(name, row[name]) for name in _COLUMNS] for row in table.to_dict("records")]
-        print(as_text(list(_COLUMNS.values()), rows, width))
-        print(f"{len(rows)} operations, each has a rule; B is the batch.")
+        print(table)
     return 0
-
-
-def _cell(column: str, value: Any) -> str:
-    return str(value).replace(", ", ",") if column.endswith("shape") else str(value)
 
 
 def _numbers(arguments: argparse.Namespace, epochs: Any, spec: Any) -> np.ndarray:

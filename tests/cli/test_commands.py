@@ -14,7 +14,7 @@ import sciexplain as sx
 from sciexplain.cli import main
 from sciexplain.commands import methods
 from sciexplain.commands.methods import RuleTextError, parse_rule
-from sciexplain.commands.table import as_text
+from sciexplain.plans.columns import as_text
 
 
 def test_help_loads_nothing_heavy():
@@ -141,11 +141,12 @@ def test_plan_in_every_form(folder, run, net, x):
     _, printed, _ = run("plan", "net.pt2", "x.npy", "--method", "epsilon_gamma", "--csv")
     assert [row["rule"] for row in csv.DictReader(io.StringIO(printed))] == table["rule"].tolist()
     _, printed, _ = run("plan", "net.pt2", "x.npy", "--method", "epsilon_gamma")
-    lines = printed.splitlines()
-    assert len(lines) == len(rows) + 3
-    assert lines[0].split()[:3] == ["operation", "module", "input"]
+    assert printed == f"{table}\n"
+    assert printed.split()[:3] == ["module", "operation", "output"]
     assert "Gamma(gamma=0.25)" in printed
-    assert "encoder.0" in printed
+    _, printed, _ = run("plan", "net.pt2", "x.npy", "--method", "epsilon_gamma", "--html")
+    assert printed == f"{table.as_page()}\n"
+    assert printed.startswith("<!doctype html>")
 
 
 def test_tables_fit_their_width():
@@ -157,6 +158,7 @@ def test_tables_fit_their_width():
     narrow = as_text(["operation", "module", "why", "empty"], rows, 30).splitlines()
     assert max(map(len, narrow)) <= 30
     joined = "".join("".join(line.split()) for line in narrow)
+    assert as_text(["a"], ["across all columns", ["b"]], 3).splitlines()[2] == "across all columns"
     assert all(len(joined) >= len("".join(row).replace(" ", "")) for row in rows)
     assert max(map(len, as_text(["a"], [["b" * 200]], None).splitlines())) == 200
 
