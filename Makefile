@@ -6,6 +6,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.sciexplain-installed
+PEERS  := $(VENV)/.peers-installed
 TORCH  := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
 
 # Where notebooks, studies and the demo leave what they make.
@@ -26,7 +27,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint format types notebooks studies fuzz bench wheel constraints clean distclean
+.PHONY: help venv peers demo test lint format types notebooks studies fuzz bench wheel constraints clean distclean
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-20s%s\n", $$1, $$2}'
@@ -54,10 +55,18 @@ $(STAMP): pyproject.toml constraints.txt
 	@"$(BIN)/python" -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev]'
 	@touch "$@"
 
+peers: $(PEERS)  ## add zennit and captum, with which tests and benchmarks compare
+
+# Without their dependencies: zennit asks for torchvision, which the tests replace.
+$(PEERS): $(STAMP)
+	@echo "Installing into $(VENV): zennit and captum, to compare with ..."
+	@"$(BIN)/python" -m pip install --quiet --no-deps --constraint constraints.txt zennit captum
+	@touch "$@"
+
 demo: $(STAMP)  ## explain EEG decoders end to end and print the path of the report
 	$(ONE_THREAD) "$(BIN)/python" -m sciexplain.demo --output "$(REPORTS)/demo"
 
-test: $(STAMP)  ## run every test (TEST_ARGS="-k pool -x" chooses)
+test: $(PEERS)  ## run every test (TEST_ARGS="-k pool -x" chooses)
 	$(ONE_THREAD) "$(BIN)/python" -m pytest $(TEST_ARGS)
 
 lint: $(STAMP)  ## ruff: rules and format
@@ -80,7 +89,7 @@ studies: $(STAMP)  ## run each case study as a notebook, in its long form
 fuzz: $(STAMP)  ## 1,000 drawn networks against the slow reference
 	SCIEXPLAIN_FUZZ=1000 OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest tests/lrp/test_random_networks.py
 
-bench: $(STAMP)  ## print the measured ratios of benchmarks/bench_*.py
+bench: $(PEERS)  ## print the measured ratios of benchmarks/bench_*.py
 	@found=; for file in benchmarks/bench_*.py; do test -e "$$file" || continue; found=1; \
 	  echo "== $$file"; "$(BIN)/python" "$$file" || exit 1; done; \
 	test -n "$$found" || echo "benchmarks/ holds no bench_*.py yet."
@@ -93,6 +102,7 @@ constraints:  ## resolve pyproject's ranges anew and rewrite constraints.txt (ke
 	@scratch="$$(mktemp -d)"; trap 'rm -rf "$$scratch"' EXIT; \
 	"$(PYTHON)" -m venv "$$scratch/venv" \
 	&& "$$scratch/venv/bin/python" -m pip install --quiet "$(TORCH)" hatchling editables '.[dev]' \
+	&& "$$scratch/venv/bin/python" -m pip install --quiet --no-deps zennit captum \
 	&& { sed -n '/^#/p' constraints.txt; \
 	     "$$scratch/venv/bin/python" -m pip list --format=freeze | grep -v -E '^(pip|sciexplain)==' \
 	       | sed 's/+[a-z0-9.]*$$//' | tr 'A-Z_' 'a-z-' | LC_ALL=C sort; } > constraints.txt.new \
