@@ -22,6 +22,7 @@ _WHERE = {
     "Composite": "lrp.composites",
     "COMPOSITES": "lrp.composites",
     "Contrast": "lrp.targets",
+    "Targets": "lrp.targets",
     "CaptureError": "lrp.errors",
     "PlanError": "lrp.errors",
     "TargetError": "lrp.errors",
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
         TargetError,
         UnsupportedOperationError,
     )
-    from .lrp.targets import Contrast
+    from .lrp.targets import Contrast, Targets
     from .methods import LRP, GradientTimesInput, IntegratedGradients, Sensitivity
     from .relevance import (
         band_relevance,
@@ -86,6 +87,7 @@ __all__ = [
     "PlanError",
     "Sensitivity",
     "TargetError",
+    "Targets",
     "UnsupportedOperationError",
     "band_relevance",
     "bands",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,19 +12,30 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from .inputs import InputError, batches, check_dtypes, labelled, model_device, model_dtype
-from .labelling import label, to_cpu
+from .inputs import (
+    InputError,
+    Inputs,
+    batches,
+    check_dtypes,
+    check_joint,
+    labelled,
+    model_device,
+    model_dtype,
+)
+from .labelling import label, stacked, to_cpu
 from .lrp.engine import Attribution
 from .lrp.errors import ConservationWarning, TargetError
 from .lrp.exported import batch_sizes, fixed
-from .lrp.targets import Contrast, Seed, seed
+from .lrp.targets import Contrast, Seed, Targets, each_target, seed, seed_of_all
 from .methods import LRP, Method
 from .methods import method as find_method
+from .methods.base import Explained
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from .plans import PlanTable
 
-_TOLERANCE = {torch.float64: 1e-8}  # a warning beyond; other precisions: 1e-3
+# a warning beyond; float32 and others: 1e-3
+_TOLERANCE = {torch.float64: 1e-8, torch.bfloat16: 0.1, torch.float16: 0.02}
 
 
 def explain(
@@ -38,6 +49,7 @@ def explain(
     layers: Sequence[str] = (),
     output_relevance: Any = None,
     output: str = "logit",
+    output_name: str | int | None = None,
     batch_size: int | None = None,
     progress: bool = False,
 ) -> xr.Dataset:
@@ -48,10 +60,12 @@ def explain(
     model : torch.nn.Module, callable or torch.export.ExportedProgram
         In eval mode. It is left as it was.
     inputs : Tensor, array or DataArray (sample, ...), or a tuple or dict of them
-        Dims and coordinates of a DataArray carry through. Arrays are converted to the model's precision.
-    target : "predicted", int, label, sequence of them per sample, Contrast, or callable
+        A tuple is positional, a dict by keyword; both may be nested and hold plain Python values. Dims and
+        coordinates of a DataArray carry through. Arrays are converted to the model's precision. Integer inputs
+        carry relevance where they index embeddings, are pictures (uint8), or are all there is.
+    target : "predicted", int, label, sequence of them per sample, Contrast, Targets, or callable
         Which output is explained; labels are those of the coordinate "output". A callable maps the outputs
-        (sample, output) to one value per sample.
+        (sample, output), or several of them in the structure that the model returns, to one value per sample.
     method : str or Method
         "lrp", a composite's name, "gradient_times_input", "sensitivity", "integrated_gradients", or a
         value such as `LRP(Composite({...}))`.
@@ -65,6 +79,8 @@ def explain(
         R at the output, in place of a target.
     output : "logit" or "as_is"
         A final softmax, log-softmax or sigmoid is left out, or kept.
+    output_name : str or int, optional
+        Key or position of the output to explain, where the model returns several.
     batch_size : int, optional
         Samples per pass; all at once by default. A program exported for one batch size runs at that size;
         a smaller last batch is filled up with repeats of its last row, which are cut off the result.
@@ -76,7 +92,9 @@ def explain(
     Dataset
         `relevance`, `input`, `message` (input's dims), `score`, `target`, `conservation_error` (sample),
         `output` (sample, output), `absorbed` (sample, operation). score = sum of relevance + sum of
-        absorbed, to `conservation_error` relative to max(|score|, sum |relevance|).
+        absorbed, to `conservation_error` relative to max(|score|, sum |relevance|). With Targets all but `input`
+        and `output` have the leading dim `explained`. Where the rows of an input are no samples (atoms of several
+        molecules), its relevance has a row dim and the coordinate `ROW_sample`.
 
     Raises
     ------
@@ -101,11 +119,13 @@ def explain(
         raise TargetError(
             f"Give target={target!r} or output_relevance=, not both: each says what is explained."
         )
-    items, several = labelled(inputs, dims, coords)
+    given = labelled(inputs, dims, coords)
+    items = given.items
     _check_model(model)
+    check_joint(given, batch_size)
     dtype, device = model_dtype(model), model_device(model, items)
     check_dtypes(items, dtype)
-    n = items[0].size
+    n = given.size
     labels = _labels(coords)
     asked, target = target, _by_label(target, labels)
     target = _per_sample_targets(target, n)
@@ -116,73 +136,102 @@ def explain(
         for item in items:
             item.batch(start, stop, dtype, device)
     full = sizes.at_least(slices[0][1])
-    first = [_padded(item.batch(*slices[0], dtype, device), full) for item in items]
-    args = [x for x, item in zip(first, items) if item.name is None]
-    kwargs = {item.name: x for x, item in zip(first, items) if item.name is not None}
-    prepared = chosen.prepare(model, args, kwargs, keep_final=output == "as_is", layers=tuple(layers))
-    if isinstance(prepared.captured.batch, int):
+    first = _tensors(given, *slices[0], full, dtype, device)
+    explained = Explained(output_name, callable(target), output == "as_is")
+    args, kwargs = given.assemble(first)
+    prepared = chosen.prepare(model, args, kwargs, explained=explained, layers=tuple(layers))
+    if isinstance(prepared.captured.batch, int) and not given.joint and prepared.captured.batch == full:
         sizes = fixed(prepared.captured.batch)
-    parts: list[Attribution] = []
+    parts: list[list[Attribution]] = []
     for start, stop in _progress(slices, progress, n):
         full = sizes.at_least(stop - start)  # the last batch of a model with a fixed size is filled up
-        tensors = first
-        if start:
-            tensors = [_padded(item.batch(start, stop, dtype, device), full) for item in items]
-        given = None
+        tensors = _tensors(given, start, stop, full, dtype, device) if start else first
+        outright = None
         if output_relevance is not None:
-            given = _padded(_rows(output_relevance, start, stop, n, device), full)
-
-        chosen_here = _slice(target, start, stop, full)
-
-        def begin(outputs: Tensor, wanted: Any = chosen_here, r: Tensor | None = given) -> Seed:
-            begun = seed(outputs, wanted, r)
-            if isinstance(asked, Contrast) and r is None:  # by the user's names, not by index
-                begun = replace(begun, chosen=[f"{asked.a} - {asked.b}"] * len(begun.chosen))
-            return begun
-
-        parts.append(to_cpu(prepared.run(tensors, begin), stop - start))
-    names = [item.name or inner for item, inner in zip(items, prepared.input_names)] if several else [None]
-    ds = label(items, names, parts, prepared.accounts, labels, chosen, model, prepared.kept)
-    _check(ds, chosen, first[0].dtype)
+            outright = _padded(_rows(output_relevance, start, stop, n, device), full)
+        begin = _starter(_slice(target, start, stop, full), asked, outright)
+        count = None if given.joint else stop - start
+        parts.append([to_cpu(part, count) for part in prepared.run(tensors, begin)])
+    names = (
+        [item.name or inner for item, inner in zip(items, prepared.input_names)] if given.several else [None]
+    )
+    datasets = [
+        label(items, names, [p[k] for p in parts], prepared.accounts, labels, chosen, model, prepared.kept)
+        for k in range(len(parts[0]))
+    ]
+    ds = datasets[0]
+    if isinstance(target, Targets):
+        ds = stacked(datasets, [d.target.values[0] for d in datasets])
+    _check(ds, chosen, first, dtype)
     return ds
 
 
-def plan(model: Any, inputs: Any, method: str | Method = "lrp", *, output: str = "logit") -> pd.DataFrame:
+def _tensors(given: Inputs, start: int, stop: int, full: int, dtype: Any, device: Any) -> list[Tensor]:
+    """Samples [start, stop) of every input, filled up to `full`; inputs of different sizes as a whole."""
+    if given.joint:
+        return [item.batch(0, item.size, dtype, device) for item in given.items]
+    return [_padded(item.batch(start, stop, dtype, device), full) for item in given.items]
+
+
+def _starter(wanted: Any, asked: Any, outright: Tensor | None) -> Callable[[Any], Seed | list[Seed]]:
+    """From the outputs of a batch to where relevance starts."""
+
+    def begin(outputs: Any) -> Seed | list[Seed]:
+        if not isinstance(outputs, Tensor):
+            return seed_of_all(outputs, wanted)
+        if isinstance(wanted, Targets):
+            return [seed(outputs, k) for k in each_target(wanted, outputs)]
+        begun = seed(outputs, wanted, outright)
+        if isinstance(asked, Contrast) and outright is None:  # by the user's names, not by index
+            begun = replace(begun, chosen=[f"{asked.a} - {asked.b}"] * len(begun.chosen))
+        return begun
+
+    return begin
+
+
+def plan(
+    model: Any,
+    inputs: Any,
+    method: str | Method = "lrp",
+    *,
+    output: str = "logit",
+    output_name: str | int | None = None,
+) -> PlanTable:
     """What `explain` will do to each operation between input and output; nothing is explained.
 
     Parameters
     ----------
-    model, inputs, output
+    model, inputs, output, output_name
         As for `explain`.
     method : str or LRP
         "lrp", a composite's name, or `LRP(...)`.
 
     Returns
     -------
-    DataFrame, one row per operation
-        operation, path, line, input_shape, output_shape ("B" is the batch), input_sign, rule, why, merged.
+    PlanTable, a DataFrame with one row per operation
+        operation, path, kind, line, input_shape, output_shape ("B" is the batch), input_sign, rule, why,
+        constant (what depends on the sample and is held constant all the same), absorbs (what may take
+        relevance for itself), merged, step (the row that performs the operation: its own, or the one it is
+        merged into). It prints layer by layer, and shows itself as a page in a notebook.
     """
-    from .lrp.table import plan_rows
-
     chosen = find_method(method)
     if not isinstance(chosen, LRP):
         raise ValueError(
             f"Only LRP has rules to plan; {chosen} takes the gradient of every operation as it is."
         )
-    items, _ = labelled(inputs, None, None)
+    given = labelled(inputs, None, None)
     _check_model(model)
-    dtype, device = model_dtype(model), model_device(model, items)
-    check_dtypes(items, dtype)
-    first = [item.batch(0, item.size, dtype, device) for item in items]
-    args = [x for x, item in zip(first, items) if item.name is None]
-    kwargs = {item.name: x for x, item in zip(first, items) if item.name is not None}
-    import pandas as pd
+    dtype, device = model_dtype(model), model_device(model, given.items)
+    check_dtypes(given.items, dtype)
+    from .lrp.table import plan_facts, plan_rows
+    from .plans.frame import COLUMNS, PlanTable
 
-    from .lrp.capture import capture
-    from .lrp.plan import make_plan
-
-    made = make_plan(capture(model, args, kwargs), chosen.rules, keep_final=output == "as_is")
-    return pd.DataFrame(plan_rows(made))
+    args, kwargs = given.assemble([item.batch(0, item.size, dtype, device) for item in given.items])
+    made = chosen.plan(model, args, kwargs, Explained(output_name, False, output == "as_is"))
+    table = PlanTable(plan_rows(made), columns=list(COLUMNS))
+    named = chosen.composite if isinstance(chosen.composite, str) else "of your own"
+    table.attrs.update(plan_facts(made), composite=named)
+    return table
 
 
 def _check_model(model: Any) -> None:
@@ -235,6 +284,8 @@ def _by_label(target: Any, labels: list[Any] | None) -> Any:
 
     if isinstance(target, Contrast):
         return Contrast(index(target.a), index(target.b))
+    if isinstance(target, Targets):
+        return target if target.which == "all" else Targets([index(v) for v in target.which])
     if callable(target) or isinstance(target, (str, int)):
         return index(target)
     values = getattr(target, "values", target)
@@ -278,11 +329,12 @@ def _progress(slices: list[tuple[int, int]], show: bool, n: int) -> Any:
     return tqdm(slices, desc=f"explaining {n} samples", unit="batch")
 
 
-def _check(ds: xr.Dataset, method: Method, dtype: torch.dtype) -> None:
+def _check(ds: xr.Dataset, method: Method, tensors: Sequence[Tensor], dtype: torch.dtype | None) -> None:
     if not method.conserves:
         return
     worst = float(ds.conservation_error.max())
-    if not worst <= _TOLERANCE.get(dtype, 1e-3):
+    kinds = [x.dtype for x in tensors if x.is_floating_point()] or [dtype or torch.get_default_dtype()]
+    if not worst <= max(_TOLERANCE.get(kind, 1e-3) for kind in kinds):
         warnings.warn(
             f"The score and the sum of relevance and absorbed relevance differ by {worst:.1e} (relative);"
             " see ds.conservation_error. Try float64 inputs and model, or report this network.",

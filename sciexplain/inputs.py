@@ -10,6 +10,7 @@ import numpy as np
 import torch
 import xarray as xr
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 
 class InputError(ValueError):
@@ -32,6 +33,7 @@ class Labelled:
     values: Any
     dims: tuple[Hashable, ...]
     coords: dict[Hashable, Any]
+    unnamed: bool = False  # its dims are ours, not the user's
 
     @property
     def size(self) -> int:
@@ -61,32 +63,92 @@ class Labelled:
         return "The input" if self.name is None else f"Input {self.name!r}"
 
 
-def labelled(inputs: Any, dims: Any, coords: Mapping[Hashable, Any] | None) -> tuple[list[Labelled], bool]:
-    """The inputs as a list; True if they came as several (tuple or dict)."""
+@dataclass
+class Inputs:
+    """All inputs of a model: the arrays among them, and how to put a batch of them together again.
+
+    Attributes
+    ----------
+    items : list of Labelled
+    several : bool
+        Whether they came as more than one, so that results carry their names.
+    joint : bool
+        Whether they have different first sizes, such as nodes and edges of a graph: they cannot be cut into batches.
+    """
+
+    items: list[Labelled]
+    several: bool
+    joint: bool
+    _leaves: list[Any]
+    _spec: Any
+
+    @property
+    def size(self) -> int:
+        return self.items[0].size
+
+    def assemble(self, tensors: Sequence[Tensor]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Positional and keyword arguments of the model with these tensors in the place of the arrays."""
+        given = iter(tensors)
+        leaves = [next(given) if _is_array(v) else v for v in self._leaves]
+        return pytree.tree_unflatten(leaves, self._spec)
+
+
+_PLAIN = (bool, int, float, str, type(None))
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, (Tensor, np.ndarray, xr.DataArray)) or hasattr(value, "__array__")
+
+
+def labelled(inputs: Any, dims: Any, coords: Mapping[Hashable, Any] | None) -> Inputs:
+    """The arrays among the inputs: a tuple is positional, a dict by keyword; both may be nested."""
     if isinstance(inputs, Mapping):
-        pairs: list[tuple[str | None, Any]] = list(inputs.items())
-        several = True
-    elif isinstance(inputs, tuple):
-        pairs, several = [(None, v) for v in inputs], len(inputs) > 1
+        tree: tuple[tuple[Any, ...], dict[str, Any]] = ((), dict(inputs))
     else:
-        pairs, several = [(None, inputs)], False
-    if not pairs:
+        tree = (inputs if isinstance(inputs, tuple) else (inputs,), {})
+    if isinstance(inputs, list):
+        raise InputError(_expected("list"))
+    pairs, spec = pytree.tree_flatten_with_path(tree)
+    arrays = [(path, v) for path, v in pairs if _is_array(v)]
+    for path, v in pairs:
+        if not _is_array(v) and not (isinstance(v, _PLAIN) and len(pairs) > 1):
+            raise InputError(
+                _expected(type(v).__name__)
+                if len(pairs) == 1
+                else f"{_name(path)}: {_expected(type(v).__name__)}"
+            )
+    if not arrays:
         raise InputError("No inputs were given.")
-    result = []
-    for k, (name, value) in enumerate(pairs):
+    several = len(arrays) > 1 or isinstance(inputs, Mapping)
+    items = []
+    for k, (path, value) in enumerate(arrays):
+        name = _name(path)
         own = dims
         if several and isinstance(dims, Mapping):
             own = dims.get(name)
         elif several and dims is not None:
             own = dims[k]
         prefix = f"{name if name is not None else f'input{k}'}_" if several else ""
-        result.append(_one(name, value, own, coords, prefix))
-    sizes = {item.size for item in result}
-    if len(sizes) > 1:
-        raise InputError(f"Inputs differ in their number of samples: {[item.size for item in result]}.")
+        items.append(_one(name, value, own, coords, prefix))
+    sizes = {item.size for item in items}
     if sizes == {0}:
         raise InputError("The inputs hold no samples.")
-    return result, several
+    return Inputs(items, several, len(sizes) > 1, [v for _, v in pairs], spec)
+
+
+def _name(path: Any) -> str | None:
+    """Keys on the way to an input, joined; positions in front count for nothing."""
+    keys = [str(getattr(k, "key", getattr(k, "idx", getattr(k, "name", "")))) for k in path[1:]]
+    positional = getattr(path[0], "idx", 0) == 0
+    keys = keys[1:] if positional else keys
+    return "_".join(keys) or None
+
+
+def _expected(got: str) -> str:
+    return (
+        "Inputs are a torch.Tensor, numpy array, xarray.DataArray, or a tuple (positional) or dict (keywords) of"
+        f" them, nested as the model takes them; got {got}."
+    )
 
 
 def _one(
@@ -105,14 +167,12 @@ def _one(
     elif isinstance(value, (Tensor, np.ndarray)) or hasattr(value, "__array__"):
         values = value if isinstance(value, Tensor) or hasattr(value, "dtype") else np.asarray(value)
     else:
-        raise InputError(
-            "Inputs are a torch.Tensor, numpy array, xarray.DataArray, or a tuple or dict of them;"
-            f" got {type(value).__name__}."
-        )
+        raise InputError(_expected(type(value).__name__))
     if values.ndim == 0:
         raise InputError("An input has no dimensions; expected (sample, ...).")
-    if isinstance(values, np.ndarray) and values.dtype.kind not in "fiub":
+    if isinstance(values, np.ndarray) and values.dtype.kind not in "fiubc":
         raise InputError(f"An input has dtype {values.dtype}; expected numbers.")
+    unnamed = dims is None
     if dims is None:
         dims = ("sample", *(f"{prefix}dim_{i}" for i in range(1, values.ndim)))
     elif len(dims) != values.ndim:
@@ -129,7 +189,7 @@ def _one(
         own = (own,) if isinstance(own, str) else tuple(own)
         if own and set(own) <= set(dims):
             found[key] = coordinate
-    return Labelled(name, values, tuple(dims), found)
+    return Labelled(name, values, tuple(dims), found, unnamed)
 
 
 def model_dtype(model: Any) -> torch.dtype | None:
@@ -165,6 +225,13 @@ def check_dtypes(items: Sequence[Labelled], dtype: torch.dtype | None) -> None:
                 f"{item.label} is {item.values.dtype}, the model's parameters are {dtype}:"
                 f" use inputs.to({dtype}) or model.to({item.values.dtype})."
             )
+
+
+def check_joint(inputs: Inputs, batch_size: int | None) -> None:
+    """Refuse to cut inputs whose first dimensions differ."""
+    if inputs.joint and batch_size is not None:
+        sizes = ", ".join(f"{i.label} {i.size}" for i in inputs.items)
+        raise InputError(f"batch_size={batch_size} cannot cut inputs of different first sizes ({sizes}).")
 
 
 def batches(n: int, batch_size: int | None) -> Iterator[tuple[int, int]]:

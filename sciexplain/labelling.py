@@ -18,12 +18,15 @@ from .lrp.engine import Attribution
 from .lrp.errors import TargetError
 from .lrp.targets import Seed
 from .methods import Method
-from .relevance import relevance_dataset
+from .relevance import relevance_dataset, validate
+from .relevance.schema import EXPLAINED
 
 
-def to_cpu(part: Attribution, n: int) -> Attribution:
-    """The first `n` samples, off the device; rows that filled a batch up are dropped."""
+def to_cpu(part: Attribution, n: int | None) -> Attribution:
+    """The first `n` samples (None: all), off the device; rows that filled a batch up are dropped."""
     start, full = part.seed, len(part.seed.score)
+    n = full if n is None else n
+    message = start.message if isinstance(start.message, Tensor) else torch.empty(0)  # of one output
 
     def cpu(v: Tensor) -> Tensor:
         v = v.detach().cpu()
@@ -33,17 +36,18 @@ def to_cpu(part: Attribution, n: int) -> Attribution:
         [None if v is None else cpu(v) for v in part.relevance],
         [None if v is None else cpu(v) for v in part.message],
         {k: cpu(v) for k, v in part.layers.items()},
-        cpu(part.outputs),
-        Seed(cpu(start.message), cpu(start.score), start.chosen[:n], cpu(start.absorbed)),
+        None if part.outputs is None else cpu(part.outputs),
+        Seed(cpu(message), cpu(start.score), start.chosen[:n], cpu(start.absorbed)),
         cpu(part.absorbed),
         cpu(part.conservation_error),
+        part.owners,
     )
 
 
 def _join(tensors: Sequence[Tensor | None]) -> np.ndarray:
     present = [t for t in tensors if t is not None]
     joined = torch.cat(present) if len(present) > 1 else present[0]
-    if joined.dtype == torch.bfloat16:
+    if joined.dtype in (torch.bfloat16, torch.float16):  # half precision is for computing, not for sums
         joined = joined.float()
     return joined.numpy()
 
@@ -59,42 +63,31 @@ def label(
     kept: str,
 ) -> xr.Dataset:
     """The batches of one explanation as a relevance dataset."""
-    sample = items[0].dims[0]
-    along = {k: v for k, v in items[0].coords.items() if _dims_of(k, v) == (sample,)}
+    n = sum(len(p.seed.score) for p in parts)
+    sample, along = _samples(items, n)
     relevance, inputs, messages = {}, {}, {}
     for i, (item, name) in enumerate(zip(items, names)):
         if parts[0].relevance[i] is None:
             continue
-        relevance[name] = xr.DataArray(
-            _join([p.relevance[i] for p in parts]), dims=item.dims, coords=item.coords
-        )
+        dims, coords = _place(item, i, sample, n, parts)
+        relevance[name] = xr.DataArray(_join([p.relevance[i] for p in parts]), dims=dims, coords=coords)
         values = item.values.detach().cpu() if isinstance(item.values, Tensor) else item.values
         used = values if not isinstance(values, Tensor) else _join([values])
         if isinstance(used, np.ndarray) and used.dtype.kind == "f":
             used = used.astype(relevance[name].dtype, copy=False)
-        inputs[name] = relevance[name].copy(data=used)
-        if parts[0].message[i] is not None:
-            messages[name] = relevance[name].copy(data=_join([p.message[i] for p in parts]))
+        if getattr(used, "dtype", np.dtype(float)).kind != "c":
+            inputs[name] = relevance[name].copy(data=used)
+            if parts[0].message[i] is not None:
+                messages[name] = relevance[name].copy(data=_join([p.message[i] for p in parts]))
     for path in parts[0].layers:
         values = _join([p.layers[path] for p in parts])
-        layer_dims = (sample, *(f"{path}_{k}" for k in range(1, values.ndim)))
-        own = along if len(values) == items[0].size else None
+        fits = len(values) == n
+        layer_dims = (sample if fits else f"{path}_0", *(f"{path}_{k}" for k in range(1, values.ndim)))
+        own = along if fits else _ragged(layer_dims[0], np.full(len(values), -1), sample)
         relevance[path] = xr.DataArray(values, dims=layer_dims, coords=own)
-    outputs = _join([p.outputs for p in parts])
-    if outputs.ndim == 1:
-        outputs = outputs[:, None]
-    out_coords: dict[Hashable, Any] = dict(along)
-    if labels is not None:
-        if outputs.ndim == 2 and len(labels) != outputs.shape[1]:
-            raise TargetError(
-                f"{len(labels)} output labels were given, the model has {outputs.shape[1]} outputs."
-            )
-        # the variable `output` has a dim of its own name, which leaves no room for a coordinate of that name
-        out_coords["output_label"] = ("output", labels)
     chosen = [c for p in parts for c in p.seed.chosen]
     if labels is not None:
         chosen = [labels[c] if isinstance(c, int) else c for c in chosen]
-    out_dims = (sample, "output", *(f"output_{k}" for k in range(1, outputs.ndim - 1)))
 
     def per_sample(values: Any) -> xr.DataArray:
         return xr.DataArray(values, dims=(sample,), coords=along)
@@ -109,7 +102,7 @@ def label(
         _single(relevance),
         score=per_sample(_join([p.seed.score for p in parts])),
         target=per_sample(np.asarray(chosen)),
-        output=xr.DataArray(outputs, dims=out_dims, coords=out_coords) if outputs.ndim == 2 else None,
+        output=_outputs(parts, sample, along, labels),
         absorbed=xr.DataArray(
             _join([p.absorbed for p in parts]),
             dims=(sample, "operation"),
@@ -120,6 +113,67 @@ def label(
         message=_single(messages) if messages else None,
         attrs=attrs,
     )
+
+
+def _samples(items: list[Labelled], n: int) -> tuple[Hashable, dict[Hashable, Any]]:
+    """Name and coordinates of the samples: those of the first input's rows, where these are the samples."""
+    first = items[0]
+    if first.size != n:
+        return ("sample" if first.dims[0] != "sample" or first.unnamed else "output_sample"), {}
+    return first.dims[0], {k: v for k, v in first.coords.items() if _dims_of(k, v) == (first.dims[0],)}
+
+
+def _place(
+    item: Labelled, i: int, sample: Hashable, n: int, parts: list[Attribution]
+) -> tuple[tuple[Hashable, ...], dict[Hashable, Any]]:
+    """Dims and coordinates of an input's relevance; rows that are no samples say whose they are."""
+    if item.size == n:
+        return (sample, *item.dims[1:]), item.coords
+    row = f"{item.name or 'input'}_row" if item.unnamed else item.dims[0]
+    known = [None if p.owners is None else p.owners[i] for p in parts]
+    owner = np.concatenate([np.full(item.size, -1) if o is None else o.numpy() for o in known])
+    return (row, *item.dims[1:]), {**item.coords, **_ragged(row, owner, sample)}
+
+
+def _ragged(row: Hashable, owner: np.ndarray, sample: Hashable) -> dict[Hashable, Any]:
+    """The sample of each row, as CF's indexed ragged arrays have it; -1 where no relevance tells."""
+    return {f"{row}_{sample}": xr.Variable((row,), owner, {"instance_dimension": str(sample)})}
+
+
+def _outputs(
+    parts: list[Attribution], sample: Hashable, along: dict[Hashable, Any], labels: list[Any] | None
+) -> xr.DataArray | None:
+    """The model's outputs, where one tensor of shape (sample, output) was explained."""
+    if parts[0].outputs is None:
+        return None
+    outputs = _join([p.outputs for p in parts])
+    if outputs.ndim == 1:
+        outputs = outputs[:, None]
+    if outputs.ndim != 2:
+        return None
+    coords = dict(along)
+    if labels is not None:
+        if len(labels) != outputs.shape[1]:
+            raise TargetError(
+                f"{len(labels)} output labels were given, the model has {outputs.shape[1]} outputs."
+            )
+        # the variable `output` has a dim of its own name, which leaves no room for a coordinate of that name
+        coords["output_label"] = ("output", labels)
+    return xr.DataArray(outputs, dims=(sample, "output"), coords=coords)
+
+
+def stacked(datasets: list[xr.Dataset], names: Sequence[Any]) -> xr.Dataset:
+    """The datasets of several targets as one, with the leading dim `explained`."""
+    first = datasets[0]
+    own = [v for v in first.data_vars if not str(v).startswith("input")]
+    joined = {
+        v: xr.concat([ds[v] for ds in datasets], dim=EXPLAINED, combine_attrs="override", coords="minimal",
+                     compat="override", join="exact")
+        for v in own
+    }  # fmt: skip
+    result = first.assign(joined).assign_coords({EXPLAINED: np.asarray(names)})
+    validate(result)
+    return result
 
 
 def _single(arrays: dict[Any, xr.DataArray]) -> Any:

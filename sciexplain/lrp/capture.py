@@ -8,25 +8,23 @@ in the live model at each run: a cached capture sees new weights.
 from __future__ import annotations
 
 import copy
-import io
-import logging
 import re
-import sys
 import warnings
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from .errors import CaptureError
 from .exported import check_program
+from .inlining import inline_blocks
 from .inplace import remove_mutations
+from .tracing import Called, capture_error, export, try_forward
 
 Model = nn.Module | Callable[..., Any] | torch.export.ExportedProgram
 
@@ -40,43 +38,76 @@ class Capture:
     graph : fx.Graph
         ATen operations without mutation, in the order of execution.
     inputs : tuple of fx.Node
-        Placeholders of the flattened model inputs.
+        Placeholders of the tensors among the flattened model inputs.
     live : dict of fx.Node to str
         Placeholders of parameters and buffers, with their qualified names.
     constants : dict of fx.Node to Tensor
         Placeholders of tensors that are neither.
-    outputs : tuple of fx.Node
-        Tensors of the flattened output.
+    leaves : tuple
+        The flattened output: a node where it is a tensor, else the value itself.
+    spec : TreeSpec
+        Structure of the output.
     batch : symbol or int or None
-        Size of the first dimension of the first input, as it appears in the shapes of the graph.
+        Size of the first dimension of the (first) output, as it appears in the shapes of the graph.
+    guards : tuple
+        Conditions on the symbolic sizes under which the graph is what the model executes.
+    program : ExportedProgram
+        What torch.export recorded.
     """
 
     graph: fx.Graph
     inputs: tuple[fx.Node, ...]
     live: dict[fx.Node, str]
-    constants: dict[fx.Node, torch.Tensor]
-    outputs: tuple[Any, ...]
+    constants: dict[fx.Node, Tensor]
+    leaves: tuple[Any, ...]
+    spec: Any
     batch: Any
+    guards: tuple[Any, ...] = ()
+    program: Any = field(default=None, repr=False)
 
     @property
-    def output(self) -> fx.Node:
-        """The one tensor that the model returns.
+    def outputs(self) -> tuple[fx.Node, ...]:
+        """The tensors that the model returns."""
+        return tuple(o for o in self.leaves if isinstance(o, fx.Node))
+
+    @property
+    def output_names(self) -> list[str]:
+        """Key, field or position of each tensor in the model's output, joined by dots where nested."""
+        marked: Any = [o if isinstance(o, fx.Node) else None for o in self.leaves]
+        return [name for name, o in _named(pytree.tree_unflatten(marked, self.spec)) if o is not None]
+
+    def select(self, name: str | int | None) -> fx.Node:
+        """The one tensor of the output that is meant.
 
         Raises
         ------
         CaptureError
-            It returns several; which one is meant is for the user to say.
+            The model returns several and none was named, or none has that name.
         """
-        if len(self.outputs) > 1:
-            shapes = ", ".join(str(tuple(shape_of(o) or ())) for o in self.outputs)
-            count = len(self.outputs)
+        nodes, names = self.outputs, self.output_names
+        if name is None and len(nodes) == 1:
+            return nodes[0]
+        known = ", ".join(
+            f"{n!r} {tuple(s if isinstance(s, int) else 'batch' for s in shape_of(o) or ())}"
+            for n, o in zip(names, nodes)
+        )
+        if name is None:
             raise CaptureError(
-                f"The model returns {count} tensors ({shapes}). Wrap it in a module or function that"
-                " returns the one to explain: lambda x: model(x)[0]."
+                f"The model returns {len(nodes)} tensors: {known}. Say which one is explained with"
+                " output_name=, or give a function of all of them as target=."
             )
-        return self.outputs[0]
+        if str(name) not in names:
+            raise CaptureError(f"The model returns no tensor {name!r}; it returns {known}.")
+        return nodes[names.index(str(name))]
 
-    def tensors(self, model: Model) -> dict[fx.Node, torch.Tensor]:
+    def structured(self, values: Sequence[Any]) -> Any:
+        """The tensors `values` in the structure that the model returns."""
+        given = iter(values)
+        return pytree.tree_unflatten(
+            [next(given) if isinstance(o, fx.Node) else o for o in self.leaves], self.spec
+        )
+
+    def tensors(self, model: Model) -> dict[fx.Node, Tensor]:
         """Values of all parameters, buffers and constants as they are in `model` now."""
         if isinstance(model, torch.export.ExportedProgram):
             named: Mapping[str, Any] = {**model.state_dict, **model.constants}
@@ -92,20 +123,47 @@ class Capture:
             values[node] = named[name]
         return {node: value.detach() for node, value in values.items()}
 
+    def serves(self, tensors: Sequence[Tensor]) -> bool:
+        """Whether inputs of these sizes take the recorded way through the model."""
+        sizes: dict[Any, int] = {}
+        for node, x in zip(self.inputs, tensors):
+            for declared, size in zip(node.meta["val"].shape, x.shape):
+                expression = None if isinstance(declared, int) else declared.node.expr
+                if expression is None or expression.is_Integer:
+                    if int(declared) != size:
+                        return False
+                elif sizes.setdefault(expression, size) != size:
+                    return False
+        return all(guard.subs(sizes) == True for guard in self.guards)  # noqa: E712 (sympy's own truth)
+
+
+def _named(value: Any, prefix: str = "") -> list[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        pairs = list(value.items())
+    elif hasattr(value, "_fields"):
+        pairs = [(k, getattr(value, k)) for k in value._fields]
+    elif hasattr(value, "__dataclass_fields__"):
+        pairs = [(k, getattr(value, k)) for k in value.__dataclass_fields__]
+    elif isinstance(value, (tuple, list)):
+        pairs = list(enumerate(value))
+    else:
+        return [(prefix or "output", value)]
+    return [row for k, v in pairs for row in _named(v, f"{prefix}.{k}" if prefix else str(k))]
+
 
 def shape_of(node: Any) -> tuple[Any, ...] | None:
     """Shape of the node's (first) tensor, symbolic where it depends on the batch."""
     value = node.meta.get("val") if isinstance(node, fx.Node) else None
     if isinstance(value, (tuple, list)):
-        value = next((v for v in value if isinstance(v, torch.Tensor)), None)
-    return tuple(value.shape) if isinstance(value, torch.Tensor) else None
+        value = next((v for v in value if isinstance(v, Tensor)), None)
+    return tuple(value.shape) if isinstance(value, Tensor) else None
 
 
 def is_float(node: fx.Node) -> bool:
-    """Whether the node holds at least one floating-point tensor."""
+    """Whether the node holds at least one tensor of real or complex numbers."""
     value = node.meta.get("val")
     values = value if isinstance(value, (tuple, list)) else [value]
-    return any(isinstance(v, torch.Tensor) and v.is_floating_point() for v in values)
+    return any(isinstance(v, Tensor) and (v.is_floating_point() or v.is_complex()) for v in values)
 
 
 def module_path(node: fx.Node) -> str:
@@ -129,17 +187,6 @@ def source(node: fx.Node) -> tuple[str, str]:
         return "", ""
     file, line, code = own[-1]
     return f"{Path(file).name}:{line}", code.strip()
-
-
-class _Called(nn.Module):
-    """A plain function of tensors as a module, for torch.export."""
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        super().__init__()
-        self._function = function
-
-    def forward(self, *args: Any) -> Any:
-        return self._function(*args)
 
 
 _PLAIN = (int, float, complex, str, bytes, bool, type(None), torch.dtype, torch.device)
@@ -172,21 +219,24 @@ def fingerprint(model: nn.Module) -> tuple[Any, ...]:
     return tuple(rows)
 
 
-_cache: weakref.WeakKeyDictionary[nn.Module, dict[Any, tuple[Any, Capture]]] = weakref.WeakKeyDictionary()
+_cache: weakref.WeakKeyDictionary[nn.Module, list[tuple[Any, Any, Capture]]] = weakref.WeakKeyDictionary()
 _KEPT_PER_MODEL = 4
 
 
-def capture(
-    model: Model, inputs: Sequence[torch.Tensor], kwargs: Mapping[str, torch.Tensor] | None = None
-) -> Capture:
-    """Record `model(*inputs, **kwargs)`; the first dimension of each input stays free.
+def flat_tensors(args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Tensor]:
+    """The tensors among the inputs, in the order in which a capture lists them."""
+    return [v for v in pytree.tree_leaves((tuple(args), dict(kwargs))) if isinstance(v, Tensor)]
+
+
+def capture(model: Model, args: Sequence[Any], kwargs: Mapping[str, Any] | None = None) -> Capture:
+    """Record `model(*args, **kwargs)`; the first dimension of each input stays free.
 
     Parameters
     ----------
     model : nn.Module, callable or ExportedProgram
         Left as it was: mode, gradients, hooks, random state.
-    inputs, kwargs : tensors
-        One batch of real inputs; only shapes, dtypes and devices are used.
+    args, kwargs : tensors, nested tuples, lists and dicts of them, plain Python values
+        One batch of real inputs; of tensors only shapes, dtypes and devices are used.
 
     Raises
     ------
@@ -194,154 +244,87 @@ def capture(
         Control flow that depends on data, or anything else that cannot be recorded, with the model's line.
     """
     kwargs = dict(kwargs or {})
+    tensors = flat_tensors(args, kwargs)
     if isinstance(model, torch.export.ExportedProgram):
-        check_program(model, (*inputs, *kwargs.values()))
-        return _from_program(model, len(inputs) + len(kwargs), own=False)
+        check_program(model, tensors)
+        return _from_program(model, own=False)
     if not isinstance(model, nn.Module):
-        return _record(_Called(model), inputs, kwargs)
-    signature = tuple((tuple(x.shape[1:]), x.dtype, x.device) for x in (*inputs, *kwargs.values()))
-    key = (signature, tuple(kwargs), any(x.shape[0] == 1 for x in inputs if x.dim()))
+        return _record(Called(model), args, kwargs)
+    leaves, structure = pytree.tree_flatten((tuple(args), kwargs))
+    key = (
+        tuple((v.dtype, v.device, v.dim()) if isinstance(v, Tensor) else repr(v) for v in leaves),
+        structure,
+        _all_single(tensors),
+        torch.get_default_dtype(),
+    )
     print_now = fingerprint(model)
-    kept = _cache.setdefault(model, {})
-    for candidate in ((*key, None), (*key, _sizes(inputs, kwargs))):
-        found = kept.get(candidate)
-        if found is not None and found[0] == print_now:
-            return found[1]
-    result = _record(model, inputs, kwargs)
-    static = isinstance(result.batch, int)
-    while len(kept) >= _KEPT_PER_MODEL:
-        kept.pop(next(iter(kept)))
-    kept[(*key, _sizes(inputs, kwargs) if static else None)] = (print_now, result)
+    kept = _cache.setdefault(model, [])
+    for held, printed, found in kept:
+        if held == key and printed == print_now and found.serves(tensors):
+            return found
+    result = _record(model, args, kwargs)
+    del kept[: -_KEPT_PER_MODEL + 1]
+    kept.append((key, print_now, result))
     return result
 
 
-def _sizes(inputs: Sequence[torch.Tensor], kwargs: Mapping[str, torch.Tensor]) -> tuple[int, ...]:
-    return tuple(x.shape[0] if x.dim() else -1 for x in (*inputs, *kwargs.values()))
+def _all_single(tensors: Sequence[Tensor]) -> bool:
+    return {x.shape[0] for x in tensors if x.dim()} == {1}
 
 
-def _record(model: nn.Module, inputs: Sequence[torch.Tensor], kwargs: Mapping[str, torch.Tensor]) -> Capture:
-    sizes = {s for s in _sizes(inputs, kwargs) if s >= 0}
+def _free_dimensions(x: Tensor) -> dict[int, Any] | None:
+    """The first dimension; of two rows of indices (the edges of a graph) the second as well."""
+    if not x.dim():
+        return None
+    auto = torch.export.Dim.AUTO
+    edges = not x.is_floating_point() and x.dim() == 2 and x.shape[0] == 2
+    return {0: auto, 1: auto} if edges else {0: auto}
+
+
+def _record(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Capture:
     # torch.export fixes sizes 0 and 1; a batch of one is recorded as a batch of two of the same
-    double = sizes == {1}
+    double = _all_single(flat_tensors(args, kwargs))
 
-    def example(x: torch.Tensor) -> torch.Tensor:
-        x = x.detach()
-        return torch.cat([x, x]) if double and x.dim() else x
+    def example(v: Any) -> Any:
+        if not isinstance(v, Tensor):
+            return v
+        return torch.cat([v.detach()] * 2) if double and v.dim() else v.detach()
 
-    args = tuple(example(x) for x in inputs)
-    named = {k: example(v) for k, v in kwargs.items()}
-    free = {0: torch.export.Dim.AUTO}
-
-    def spec(x: torch.Tensor) -> dict[int, Any] | None:
-        return free if x.dim() and len(sizes) == 1 else None
-
-    shapes: Any = tuple(spec(x) for x in args)
-    if named:
-        shapes = _named_shapes(model, shapes, {k: spec(v) for k, v in named.items()})
-    if isinstance(model, _Called):
-        shapes = (shapes,)
+    examples = pytree.tree_map(example, (tuple(args), dict(kwargs)))
     try:
-        program = _export(model, args, named, shapes)
-        return _from_program(program, len(args) + len(named))
+        return _from_program(export(model, *examples, _free_dimensions))
     except Exception as first:
         try:  # some models fix their batch size; one capture per size then
-            real = tuple(x.detach() for x in inputs)
-            program = _export(model, real, {k: v.detach() for k, v in kwargs.items()}, None)
-            return _from_program(program, len(args) + len(named))
+            real = pytree.tree_map(
+                lambda v: v.detach() if isinstance(v, Tensor) else v, (tuple(args), kwargs)
+            )
+            return _from_program(export(model, *real, None))
         except Exception as error:
-            _try_forward(model, inputs, kwargs)
-            raise _capture_error(model, error) from first
+            try_forward(model, args, kwargs)
+            raise capture_error(model, error) from first
 
 
-def _try_forward(
-    model: nn.Module, inputs: Sequence[torch.Tensor], kwargs: Mapping[str, torch.Tensor]
-) -> None:
-    """If the model itself refuses the inputs, say so in its words rather than in those of the capture."""
-    shapes = ", ".join(
-        f"{tuple(x.shape)} ({x.dtype})".replace("torch.", "") for x in (*inputs, *kwargs.values())
-    )
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        try:
-            model(*inputs, **kwargs)
-        except Exception as error:
-            name = type(model._function if isinstance(model, _Called) else model).__name__
-            text = f"{type(error).__name__}: {error}".strip().splitlines()[0]
-            raise CaptureError(f"{name} itself fails on inputs of shape {shapes}: {text}") from error
+def decomposed(captured: Capture, targets: Sequence[Any]) -> Capture | None:
+    """The capture with these operations replaced by what torch says they are made of; None if it says nothing."""
+    known = torch.export.default_decompositions()
+    table = {target: known[target] for target in targets if target in known}
+    if not table:
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return _from_program(captured.program.run_decompositions(table))
 
 
-def _named_shapes(model: nn.Module, positional: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:
-    import inspect
-
-    names = list(inspect.signature(model.forward).parameters)
-    return {**dict(zip(names, positional)), **named}
-
-
-def _export(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], shapes: Any) -> Any:
-    rng = torch.get_rng_state()
-    try:
-        with warnings.catch_warnings(), torch.no_grad(), _quiet():
-            warnings.simplefilter("ignore")
-            return torch.export.export(model, args, kwargs or None, dynamic_shapes=shapes, strict=False)
-    finally:
-        torch.set_rng_state(rng)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep torch from logging and printing a failed trace, which our error describes in one line."""
-    names = ("torch._subclasses.fake_tensor", "torch.fx.experimental.symbolic_shapes")
-    loggers = [logging.getLogger(name) for name in names]
-    levels = [logger.level for logger in loggers]
-    printed = io.StringIO()
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
-    try:
-        with redirect_stdout(printed), redirect_stderr(io.StringIO()):
-            yield
-        sys.stdout.write(printed.getvalue())  # what the user's own forward prints
-    finally:
-        for logger, level in zip(loggers, levels):
-            logger.setLevel(level)
-
-
-def _capture_error(model: nn.Module, error: Exception) -> CaptureError:
-    frames = []
-    trace = error.__traceback__
-    here = Path(__file__).parent
-    torch_folder = Path(torch.__file__).parent
-    while trace is not None:
-        file = Path(trace.tb_frame.f_code.co_filename)
-        if torch_folder not in file.parents and here not in file.parents:
-            frames.append((file, trace.tb_lineno))
-        trace = trace.tb_next
-    text = str(error)
-    where = ""
-    if frames:
-        file, line = frames[-1]
-        import linecache
-
-        where = f" at {file.name}:{line}: {linecache.getline(str(file), line).strip()}"
-    branch = any(
-        key in type(error).__name__ + text
-        for key in ("DataDependent", "data-dependent", "Could not guard", ".item()")
-    )
-    name = type(model._function if isinstance(model, _Called) else model).__name__
-    advice = (
-        "The control flow depends on the data: use torch.where, not `if`, and no .item() or float(tensor)."
-        if branch
-        else "The model runs, but torch.export cannot record it: rewrite that line."
-    )
-    first = text.strip().splitlines()[0] if text.strip() else type(error).__name__
-    return CaptureError(f"{name} cannot be captured{where}\n  {type(error).__name__}: {first}\n{advice}")
-
-
-def _from_program(program: Any, n_inputs: int, *, own: bool = True) -> Capture:
-    graph = program.graph if own else copy.deepcopy(program.graph)  # the user's program stays as it is
-    if remove_mutations(graph) is False:
+def _from_program(program: Any, *, own: bool = True) -> Capture:
+    module = program.graph_module if own else copy.deepcopy(program.graph_module)  # the user's stays as it is
+    inline_blocks(module)
+    if remove_mutations(module.graph) is False:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             program = program.run_decompositions({})
-        graph = program.graph
+        module = program.graph_module
+        inline_blocks(module)
+    graph = module.graph
     signature = program.graph_signature
     held = {
         **signature.inputs_to_parameters,
@@ -356,18 +339,31 @@ def _from_program(program: Any, n_inputs: int, *, own: bool = True) -> Capture:
             live[node] = held[node.name]
         elif node.name in lifted:
             constants[node] = program.constants[lifted[node.name]]
-        else:
+        elif isinstance(node.meta.get("val"), Tensor):
             inputs.append(node)
-    if len(inputs) != n_inputs:
-        raise CaptureError(f"The exported model takes {len(inputs)} tensors, {n_inputs} were given.")
-    user = set(signature.user_outputs)
     result = next(node for node in graph.nodes if node.op == "output").args[0]
-    outputs = tuple(o for o in pytree.tree_leaves(result) if isinstance(o, fx.Node) and o.name in user)
+    spec = program.call_spec.out_spec
+    leaves = tuple(result[len(result) - spec.num_leaves :])  # mutated buffers come first
+    outputs = [o for o in leaves if isinstance(o, fx.Node)]
     if not outputs:
         raise CaptureError("The model returns no tensor that is computed from its inputs.")
-    shape = shape_of(inputs[0]) if inputs else None
-    batch = None
-    if shape:
-        batch = shape[0] if isinstance(shape[0], int) else shape[0].node.expr
-        batch = int(batch) if getattr(batch, "is_Integer", False) else batch  # a symbol that the model fixed
-    return Capture(graph, tuple(inputs), live, constants, outputs, batch)
+    return Capture(
+        graph, tuple(inputs), live, constants, leaves, spec, _size(outputs[0]), _guards(inputs), program
+    )
+
+
+def _size(node: fx.Node) -> Any:
+    """The first size: a number, or a symbol that the model left free."""
+    shape = shape_of(node)
+    if not shape:
+        return None
+    size = shape[0] if isinstance(shape[0], int) else shape[0].node.expr
+    return int(size) if getattr(size, "is_Integer", False) else size
+
+
+def _guards(inputs: Sequence[fx.Node]) -> tuple[Any, ...]:
+    for node in inputs:
+        mode = getattr(node.meta["val"], "fake_mode", None)
+        if mode is not None and mode.shape_env is not None:
+            return tuple(guard.expr for guard in mode.shape_env.guards)
+    return ()

@@ -22,7 +22,7 @@ from .values import Values, fill, norm_apply
 def input_of(chain: list[fx.Node], signal: Any, plan: Plan) -> fx.Node:
     """The model input at which the chain to `signal` begins."""
     node = chain[0] if chain else signal
-    inputs = set(plan.capture.inputs)
+    inputs = {*plan.capture.inputs, *plan.wiring.sources}
     if node in inputs:
         return node
     return next(p for p in node.all_input_nodes if p in inputs)

@@ -11,9 +11,14 @@ from torch import Tensor, fx
 
 from .capture import is_float
 from .errors import PlanError
+from .owners import by_sample
 from .plan import Plan
 from .rewrite import Session
+from .rows import size
 from .targets import Seed
+from .tracing import no_autocast
+from .twins import Account, inner
+from .values import Values
 
 
 @dataclass
@@ -23,33 +28,45 @@ class Attribution:
     Attributes
     ----------
     relevance : list of Tensor or None
-        Per model input, its shape; None for integer inputs.
+        Per model input, its shape; None for inputs that carry none (masks).
     message : list of Tensor or None
-        c with R = x c; None where a rule returned relevance directly.
+        c with R = x c; None where a rule returned relevance directly, and for integer inputs.
     layers : dict of str to Tensor
-    outputs : Tensor
-        The (logit) output that was explained.
+    outputs : Tensor or None
+        The (logit) output that was explained; None where the target is a function of several outputs.
     seed : Seed
     absorbed : Tensor (sample, account), float64
     conservation_error : Tensor (sample,), float64
         |score - sum R - sum absorbed| / max(|score|, sum |R|).
+    owners : list of Tensor (row,) or None
+        Per model input the sample of each row, -1 where unknown; None as a whole where rows are samples.
     """
 
     relevance: list[Tensor | None]
     message: list[Tensor | None]
     layers: dict[str, Tensor]
-    outputs: Tensor
+    outputs: Tensor | None
     seed: Seed
     absorbed: Tensor
     conservation_error: Tensor
+    owners: list[Tensor | None] | None = None
 
 
-def conservation(score: Tensor, relevance: Sequence[Tensor | None], absorbed: Tensor) -> Tensor:
-    """Relative gap between the score and all that was accounted for, per sample, in float64."""
-    parts = [r.double().flatten(1) for r in relevance if r is not None]
-    total = sum((p.sum(1) for p in parts), torch.zeros_like(score))
-    size = sum((p.abs().sum(1) for p in parts), torch.zeros_like(score))
-    scale = torch.maximum(score.abs(), size)
+def conservation(
+    score: Tensor, relevance: Sequence[Tensor | None], absorbed: Tensor, total: Tensor | None = None
+) -> Tensor:
+    """Relative gap between the score and all that was accounted for, per sample, in float64.
+
+    `total` is the relevance of each sample where the rows of the inputs are not the samples.
+    """
+    present = [r for r in relevance if r is not None]
+    if total is None:
+        parts = [r.double().reshape(len(r), -1) for r in present]
+        total = sum((p.sum(1) for p in parts), torch.zeros_like(score))
+        extent = sum((p.abs().sum(1) for p in parts), torch.zeros_like(score))
+    else:
+        extent = total.abs()
+    scale = torch.maximum(score.abs(), extent)
     gap = (score - total - absorbed.sum(1)).abs()
     return torch.where(scale > 0, gap / scale, gap)
 
@@ -69,85 +86,244 @@ def layer_node(plan: Plan, path: str) -> fx.Node:
     return found
 
 
+_TOGETHER = 16  # messages in one backward pass: activations are shared, gradients are not
+
+
+@dataclass
+class _Pass:
+    """A forward pass that waits for messages."""
+
+    plan: Plan
+    outputs: list[Tensor]
+    leaves: dict[fx.Node, Tensor]
+    carriers: dict[fx.Node, Tensor]
+    layers: dict[str, Tensor]
+    accounts: dict[int, Account]
+
+    @property
+    def wanted(self) -> list[Tensor]:
+        slots = [a.slot for a in self.accounts.values()]
+        return [*self.leaves.values(), *self.carriers.values(), *self.layers.values(), *slots]
+
+    def back(self, messages: list[list[Tensor]], keep: bool) -> list[_Grads]:
+        """What returns for each set of messages; several sets go back together."""
+        if len(messages) > _TOGETHER:
+            parts = [messages[i : i + _TOGETHER] for i in range(0, len(messages), _TOGETHER)]
+            return [g for part in parts for g in self.back(part, keep or part is not parts[-1])]
+        if len(messages) == 1:
+            found = torch.autograd.grad(
+                self.outputs, self.wanted, messages[0], allow_unused=True, retain_graph=keep
+            )
+            return [self._sort(found)]
+        stacked = [torch.stack(m) for m in zip(*messages)]
+        found = torch.autograd.grad(
+            self.outputs, self.wanted, stacked, allow_unused=True, retain_graph=keep, is_grads_batched=True
+        )
+        return [self._sort([None if g is None else g[k] for g in found]) for k in range(len(messages))]
+
+    def _sort(self, found: Sequence[Tensor | None]) -> _Grads:
+        rest = iter(found)
+        leaves = {n: next(rest) for n in self.leaves}
+        carriers = {n: next(rest) for n in self.carriers}
+        layers = {path: next(rest) for path in self.layers}
+        booked = {i: g for i, g in zip(self.accounts, rest) if g is not None}
+        return _Grads(leaves, carriers, layers, booked)
+
+
+@dataclass
+class _Grads:
+    leaves: dict[fx.Node, Tensor | None]
+    carriers: dict[fx.Node, Tensor | None]
+    layers: dict[str, Tensor | None]
+    booked: dict[int, Tensor]
+
+    def relevance(self, node: fx.Node, x: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """R of an input, and c where R = x c."""
+        via = self.carriers.get(node)
+        if node not in self.leaves:
+            return (
+                (torch.zeros_like(x, dtype=torch.get_default_dtype()) if via is None else via, None)
+                if (node in self.carriers)
+                else (None, None)
+            )
+        c = self.leaves[node]
+        r = torch.zeros_like(x.real if x.is_complex() else x) if c is None else inner(c, x.detach())
+        if via is not None:
+            return r + via, None
+        return r, torch.zeros_like(x) if c is None else c
+
+
 def run(
-    session: Session, inputs: Sequence[Tensor], start: Callable[[Tensor], Seed], layers: Sequence[str] = ()
-) -> Attribution:
+    session: Session,
+    inputs: Sequence[Tensor],
+    start: Callable[[Any], Seed | list[Seed]],
+    layers: Sequence[str] = (),
+) -> list[Attribution]:
     """Propagate relevance from `start(outputs)` back to the inputs and to named layers.
 
     Parameters
     ----------
     session : Session
     inputs : sequence of Tensor
-        Flattened model inputs, first dimension samples.
+        Tensors among the flattened model inputs.
     start : callable
-        (outputs) -> Seed.
+        (output, or all outputs in the model's structure) -> Seed, or several: one backward pass serves all.
     layers : sequence of str
         Module paths.
+
+    Returns
+    -------
+    list of Attribution, one per seed
     """
     plan = session.plan
-    session.ledger.clear()
     named = {path: layer_node(plan, path) for path in layers}
-    with torch.inference_mode(False), torch.enable_grad():
-        values: dict[Any, Any] = dict(session.constants)
-        leaves, carriers = [], {}
-        direct = any(item.rule is not None and item.rule.direct for item in plan.operations)
-        for node, x in zip(plan.capture.inputs, inputs):
-            x = x.clone() if x.is_inference() else x.detach()
-            if is_float(node):
-                x = x.requires_grad_() if not x.requires_grad else x
-                leaves.append(x)
-                if direct:
-                    carriers[node] = torch.zeros_like(x, requires_grad=True)
-            values[node] = x
-        values["carriers"] = carriers
-        keep = {plan.output, *named.values()}
-        session.forward(values, keep)
-        outputs = values[plan.output]
-        begin = session.start_at(start(outputs.detach()))
-        wanted = [*leaves, *carriers.values(), *(values[n] for n in named.values())]
-        held = {path: values[n].detach() for path, n in named.items()}
-        del values
-        grads = torch.autograd.grad(outputs, wanted, begin.message, allow_unused=True)
-    messages = grads[: len(leaves)]
-    carried = grads[len(leaves) : len(leaves) + len(carriers)]
-    relevance: list[Tensor | None] = []
-    message: list[Tensor | None] = []
-    k = 0
-    for node, x in zip(plan.capture.inputs, inputs):
-        if not is_float(node):
-            relevance.append(None)
-            message.append(None)
-            continue
-        c = messages[k]
-        r = torch.zeros_like(x) if c is None else x.detach() * c
-        via = carried[k] if carried else None
-        relevance.append(r if via is None else r + via)
-        message.append(None if via is not None else torch.zeros_like(x) if c is None else c)
-        k += 1
-    per_layer = {
-        path: torch.zeros_like(held[path]) if g is None else held[path] * g
-        for path, g in zip(named, grads[len(leaves) + len(carriers) :])
-    }
-    absorbed = _absorbed(session, begin)
-    error = conservation(begin.score, relevance, absorbed)
-    return Attribution(relevance, message, per_layer, outputs.detach(), begin, absorbed, error)
-
-
-def _absorbed(session: Session, begin: Seed) -> Tensor:
-    """(sample, account); the last account is the target itself."""
-    n = len(begin.score)
-    columns = []
-    for i in range(len(session.accounts)):
-        value = session.ledger.get(i)
-        if value is None:
-            value = torch.zeros_like(begin.score)
-        columns.append(
-            value.to(begin.score).expand(n)
-            if value.dim() == 0 or len(value) == n
-            else value.new_full((n,), float("nan"))
+    with torch.inference_mode(False), torch.enable_grad(), no_autocast():
+        values = _begin(session, inputs)
+        leaves = {n: values[n] for n in plan.capture.inputs if is_float(n)}
+        carriers = {n: values["carriers"][n] for n in list(values["carriers"])}
+        session.forward(values, {*plan.outputs, *plan.capture.outputs, *named.values()})
+        begun = start(values[plan.outputs[0]].detach() if plan.single else _structured(plan, values))
+        seeds = [session.start_at(s, values) for s in (begun if isinstance(begun, list) else [begun])]
+        forward = _Pass(
+            plan,
+            [values[n] for n in plan.outputs],
+            leaves,
+            carriers,
+            {path: values[n] for path, n in named.items()},
+            values["accounts"],
         )
-    columns.append(begin.absorbed)
-    return torch.stack(columns, 1)
+        del values
+        mixed = _rows_are_no_samples(forward, inputs, len(seeds[0].score))
+        messages = [_messages(plan, s) for s in seeds]
+        found = forward.back(messages, mixed)
+        return [
+            _attribution(session, forward, inputs, seed, message, grads, mixed)
+            for seed, message, grads in zip(seeds, messages, found)
+        ]
+
+
+def _attribution(
+    session: Session,
+    forward: _Pass,
+    inputs: Sequence[Tensor],
+    seed: Seed,
+    message: list[Tensor],
+    grads: _Grads,
+    mixed: bool,
+) -> Attribution:
+    nodes = session.plan.capture.inputs
+    pairs = [grads.relevance(node, x) for node, x in zip(nodes, inputs)]
+    relevance, messages = [r for r, _ in pairs], [c for _, c in pairs]
+    layers = {
+        path: torch.zeros_like(a) if g is None else inner(g, a.detach())
+        for (path, a), g in zip(forward.layers.items(), grads.layers.values())
+    }
+    booked, total, owners = grads.booked, None, None
+    if mixed:
+        booked, total, owners = _by_owner(forward, inputs, seed, message, grads, relevance)
+    absorbed = _absorbed(len(session.accounts), booked, seed)
+    error = conservation(seed.score, relevance, absorbed, total)
+    output = forward.outputs[0].detach() if session.plan.single else None
+    return Attribution(relevance, messages, layers, output, seed, absorbed, error, owners)
+
+
+def _rows_are_no_samples(forward: _Pass, inputs: Sequence[Tensor], n: int) -> bool:
+    """Whether inputs or what is absorbed come in other rows than the scores do."""
+    carry = [x for node, x in zip(forward.plan.capture.inputs, inputs)
+             if node in forward.leaves or node in forward.carriers]  # fmt: skip
+    slots = [a.slot for a in forward.accounts.values()]
+    return any(x.dim() == 0 or len(x) != n for x in carry) or any(len(s) != n for s in slots)
+
+
+def _by_owner(
+    forward: _Pass,
+    inputs: Sequence[Tensor],
+    seed: Seed,
+    message: list[Tensor],
+    grads: _Grads,
+    relevance: list[Tensor | None],
+) -> tuple[dict[int, Tensor], Tensor, list[Tensor | None]]:
+    """What was absorbed and the relevance of all inputs per sample, and the sample of each input row."""
+
+    def sums(found: _Grads) -> list[Tensor]:
+        pairs = zip(forward.plan.capture.inputs, inputs)
+        present = [r for r, _ in (found.relevance(node, x) for node, x in pairs) if r is not None]
+        return [*found.booked.values(), *(_row_sums(r) for r in present)]
+
+    def weighted(factor: Tensor) -> list[Tensor]:
+        scaled = [m * factor.reshape(-1, *[1] * (m.dim() - 1)).to(m.dtype) for m in message]
+        return sums(forward.back([scaled], keep=True)[0])
+
+    n, first = len(seed.score), sums(grads)
+    if n == 1:
+        split = [t.sum()[None] for t in first]
+        owned: list[Tensor | None] = [torch.zeros(len(t), dtype=torch.int64) for t in first]
+    else:
+        split, owned = by_sample(first, weighted, n)
+    booked = dict(zip(grads.booked, split))
+    rows = iter(owned[len(booked) :])
+    owners = [None if r is None else _owner(next(rows), r) for r in relevance]
+    return booked, sum(split[len(booked) :], torch.zeros_like(seed.score)), owners
+
+
+def _row_sums(r: Tensor) -> Tensor:
+    return r.double().reshape(len(r), -1).sum(1) if r.dim() else r.double()[None]
+
+
+def _owner(found: Tensor | None, r: Tensor) -> Tensor:
+    return torch.full((len(r),), -1) if found is None else found.cpu()
+
+
+def _begin(session: Session, inputs: Sequence[Tensor]) -> Values:
+    """Values before the first step: constants, inputs that ask for messages, sizes."""
+    plan = session.plan
+    values: Values = dict(session.constants)
+    direct = any(item.rule is not None and item.rule.direct for item in plan.operations)
+    started = {s.input for s in plan.wiring.sources.values()}
+    carriers: dict[fx.Node, Tensor] = {}
+    sizes: dict[Any, int] = {}
+    for node, x in zip(plan.capture.inputs, inputs):
+        x = x.clone() if x.is_inference() else x.detach()
+        if is_float(node):
+            x = x.requires_grad_() if not x.requires_grad else x
+        if (direct and is_float(node)) or node in started:
+            kind = x.dtype if is_float(node) else session.dtype
+            carriers[node] = torch.zeros(x.shape, dtype=kind, device=x.device, requires_grad=True)
+        for declared, have in zip(node.meta["val"].shape, x.shape):
+            symbol = size(declared)
+            if not isinstance(symbol, int):
+                sizes[symbol] = have
+        values[node] = x
+    batch = plan.capture.batch
+    values["samples"] = (
+        batch if isinstance(batch, int) else int(batch.subs(sizes)) if batch is not None else 1
+    )
+    values["sizes"], values["device"] = sizes, inputs[0].device
+    values["carriers"], values["accounts"] = carriers, {}
+    return values
+
+
+def _structured(plan: Plan, values: Values) -> Any:
+    """All outputs as the model returns them; those that carry no relevance included."""
+    return plan.capture.structured([values[n].detach() for n in plan.capture.outputs])
+
+
+def _messages(plan: Plan, seed: Seed) -> list[Tensor]:
+    """One message per output of the plan."""
+    if plan.single:
+        return [seed.message]
+    sums: dict[fx.Node, Tensor] = {}
+    for node, message in zip(plan.capture.outputs, seed.message):
+        if message is not None:
+            sums[node] = sums[node] + message if node in sums else message
+    return [sums[n] for n in plan.outputs]
+
+
+def _absorbed(count: int, booked: dict[int, Tensor], seed: Seed) -> Tensor:
+    """(sample, account); the last account is the target itself."""
+    nothing = torch.zeros_like(seed.score)
+    columns = [booked[i].to(nothing) if i in booked else nothing for i in range(count)]
+    return torch.stack([*columns, seed.absorbed], 1)
 
 
 def account_names(session: Session) -> list[str]:

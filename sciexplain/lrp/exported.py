@@ -70,7 +70,7 @@ def check_program(program: torch.export.ExportedProgram, inputs: Sequence[Tensor
     CaptureError
         Every layer in training mode is named; every input that differs, with its shape.
     """
-    bad = [f"{node.name} ({node.target})" for node in program.graph.nodes if _trains(node)]
+    bad = [f"{node.name} ({node.target})" for node in program.graph.nodes if trains(node)]
     if bad:
         more = ", ..." if len(bad) > 5 else ""
         raise CaptureError(
@@ -126,7 +126,7 @@ def _sizes(size: Any, program: torch.export.ExportedProgram) -> BatchSizes:
     return BatchSizes(at(low), step, last)
 
 
-def _trains(node: fx.Node) -> bool:
+def trains(node: fx.Node) -> bool:
     """Whether the operation behaves as in training: dropout drops, batch norm uses the batch's statistics."""
     schema = getattr(node.target, "_schema", None)
     if node.op != "call_function" or schema is None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from .errors import TargetError
 
@@ -30,6 +31,27 @@ class Contrast:
             raise TargetError(f"Contrast({self.a!r}, {self.b!r}) is zero: two different outputs are needed.")
 
 
+@dataclass(frozen=True, init=False)
+class Targets:
+    """Several outputs, each explained on its own in one run: results get a leading dim `explained`.
+
+    Parameters
+    ----------
+    which : "all" or sequence of int or str
+        Indices, or labels of the output coordinate.
+    """
+
+    which: Any
+
+    def __init__(self, which: Any = "all") -> None:
+        if isinstance(which, str) and which != "all":
+            raise TargetError(f"Targets({which!r}): expected 'all', or a list of indices or labels.")
+        given = which if isinstance(which, str) else tuple(which)
+        if given == () or (len(set(given)) != len(given) and given != "all"):
+            raise TargetError(f"Targets({which!r}): expected different outputs, at least one.")
+        object.__setattr__(self, "which", given)
+
+
 Target = Any  # "predicted", int, sequence of int, Contrast, callable
 
 
@@ -39,8 +61,8 @@ class Seed:
 
     Attributes
     ----------
-    message : Tensor, shape of the output
-        c with R = output * c.
+    message : Tensor, shape of the output, or list of them
+        c with R = output * c; a list where the target is a function of several outputs.
     score : Tensor (sample,), float64
     chosen : list
         Per sample the index, or a description where no single output is meant.
@@ -50,7 +72,7 @@ class Seed:
         R at the output where the user gave it, also at outputs of 0, which no message can express.
     """
 
-    message: Tensor
+    message: Any
     score: Tensor
     chosen: list[Any]
     absorbed: Tensor
@@ -94,6 +116,14 @@ def seed(outputs: Tensor, target: Target, output_relevance: Tensor | None = None
     return Seed(message.reshape(outputs.shape), score, chosen, torch.zeros_like(score))
 
 
+def each_target(targets: Targets, outputs: Tensor) -> list[int]:
+    """The indices that are meant."""
+    size = outputs.shape[1] if outputs.dim() == 2 else 1
+    if targets.which == "all":
+        return list(range(size))
+    return [_index(v, size) for v in targets.which]
+
+
 def _index(value: Any, size: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise TargetError(f"Target {value!r} is no index and no label of the output coordinate.")
@@ -134,6 +164,57 @@ def _function(outputs: Tensor, target: Callable[[Tensor], Tensor]) -> Seed:
     carried = (outputs.double() * message.double()).flatten(1).sum(1)
     name = getattr(target, "__name__", type(target).__name__)
     return Seed(message, score, [name] * len(score), score - carried)
+
+
+def seed_of_all(outputs: Any, target: Callable[[Any], Tensor]) -> Seed:
+    """Start relevance at all outputs of a model, for a target that is a function of their structure.
+
+    Parameters
+    ----------
+    outputs : nested tuples, dicts, dataclasses of Tensor
+        As the model returns them.
+    target : callable
+        (outputs) -> one value per sample.
+    """
+    leaves, spec = pytree.tree_flatten(outputs)
+    tensors = [v for v in leaves if isinstance(v, Tensor)]
+    with torch.enable_grad():
+        fresh = [
+            v.detach().clone().requires_grad_() if isinstance(v, Tensor) and _differentiable(v) else v
+            for v in leaves
+        ]
+        score = target(pytree.tree_unflatten(fresh, spec))
+        if not isinstance(score, Tensor) or score.dim() != 1:
+            got = tuple(score.shape) if isinstance(score, Tensor) else type(score).__name__
+            raise TargetError(f"The target function returned {got}; expected one value per sample.")
+        wanted = [v for v in fresh if isinstance(v, Tensor) and _differentiable(v)]
+        if not score.requires_grad:
+            raise TargetError("The target function does not depend on the outputs differentiably.")
+        grads = iter(torch.autograd.grad(score.sum(), wanted, allow_unused=True))
+    message, carried = [], torch.zeros_like(score, dtype=torch.float64)
+    for v in tensors:
+        c = next(grads) if _differentiable(v) else None
+        if c is None and _differentiable(v):
+            c = torch.zeros_like(v)
+        message.append(c)
+        if c is not None and bool((c != 0).any()):
+            carried = carried + _per_sample(v, c, len(score))
+    score = score.detach().double()
+    name = getattr(target, "__name__", type(target).__name__)
+    return Seed(message, score, [name] * len(score), score - carried.detach())
+
+
+def _differentiable(v: Tensor) -> bool:
+    return v.is_floating_point() or v.is_complex()
+
+
+def _per_sample(v: Tensor, c: Tensor, n: int) -> Tensor:
+    if v.dim() == 0 or len(v) != n:
+        raise TargetError(
+            f"The target function reads an output of shape {tuple(v.shape)} for {n} scores; its first dimension"
+            " must number the samples."
+        )
+    return (v.double() * c.double()).reshape(n, -1).sum(1)
 
 
 def _outright(outputs: Tensor, relevance: Tensor) -> Seed:

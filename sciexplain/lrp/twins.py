@@ -1,38 +1,57 @@
 """Autograd functions whose forward is the model's own operation and whose backward is the relevance
-message."""
+message.
+
+What an operation absorbs is the gradient of its account's `slot`: it needs no state of its own, and several
+messages can be sent back at once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from .rows import Rows
 from .rules.bound import BoundRule, Outputs
 
 aten = torch.ops.aten
-Ledger = dict[int, Tensor]
+
+
+def inner(c: Tensor, a: Tensor) -> Tensor:
+    """c a elementwise; of complex numbers Re(conj(c) a), which is what torch's complex gradients stand for."""
+    product = c.conj() * a if c.is_complex() or a.is_complex() else c * a
+    return product.real if product.is_complex() else product
 
 
 class Account:
-    """Where one operation writes what it absorbs of each sample."""
+    """Where one operation books what it absorbs in one run.
 
-    def __init__(self, ledger: Ledger, index: int, per_sample: Callable[[Tensor], Tensor]) -> None:
-        self.ledger, self.index, self.per_sample = ledger, index, per_sample
-        self.outright: Tensor | None = None  # R at the output given by the user: holds where z = 0 too
+    Attributes
+    ----------
+    rows : Rows
+    slot : Tensor (sample,) or (row,), float64
+        Zeros; the gradient is what was absorbed.
+    outright : Tensor or None
+        R at the operation's output where the user gave it: it holds where z = 0, too.
+    """
 
-    def add(self, absorbed: Tensor) -> None:
-        held = self.ledger.get(self.index)
-        self.ledger[self.index] = absorbed if held is None else held + absorbed
+    def __init__(self, rows: Rows, count: int, device: torch.device) -> None:
+        self.rows = rows
+        self.slot = torch.zeros(count, dtype=torch.float64, device=device, requires_grad=True)
+        self.outright: Tensor | None = None
+
+    def booked(self, absorbed: Tensor) -> Tensor:
+        return absorbed.expand(self.slot.shape)
 
 
 class Weighted(Function):
     """A linear operation (with batch norm and ReLU merged) under a rule with R = a c."""
 
     @staticmethod
-    def forward(ctx: Any, a: Tensor, bound: BoundRule, relu: bool, account: Account) -> Tensor:
+    def forward(ctx: Any, a: Tensor, slot: Tensor, bound: BoundRule, relu: bool, account: Account) -> Tensor:
         z = bound.op(a, bound.weight, bound.bias)
         if relu:
             z = z.relu_()
@@ -45,9 +64,13 @@ class Weighted(Function):
         a, z = ctx.saved_tensors
         if ctx.relu:
             c = aten.threshold_backward(c, z, 0)
-        c_in, absorbed = ctx.bound.message(a, Outputs(z, c, ctx.account.per_sample, ctx.account.outright))
-        ctx.account.add(absorbed)
-        return c_in, None, None, None
+        c_in, absorbed = ctx.bound.message(a, Outputs(z, c, ctx.account.rows, ctx.account.outright))
+        return c_in, ctx.account.booked(absorbed), None, None, None
+
+
+def weighted(a: Tensor, bound: BoundRule, account: Account, relu: bool = False) -> Tensor:
+    """The bound operation of `a`, whose backward pass is the bound rule."""
+    return Weighted.apply(a, account.slot, bound, relu, account)
 
 
 class Direct(Function):
@@ -58,6 +81,7 @@ class Direct(Function):
         ctx: Any,
         a: Tensor,
         carrier: Tensor,
+        slot: Tensor,
         mask: Tensor,
         box: Any,
         bound: BoundRule,
@@ -76,11 +100,9 @@ class Direct(Function):
         a, z, mask = ctx.saved_tensors
         if ctx.relu:
             c = aten.threshold_backward(c, z, 0)
-        r, absorbed = ctx.bound.relevance(
-            a, Outputs(z, c, ctx.account.per_sample, ctx.account.outright), mask, ctx.box
-        )
-        ctx.account.add(absorbed)
-        return None, r, None, None, None, None, None
+        account = ctx.account
+        r, absorbed = ctx.bound.relevance(a, Outputs(z, c, account.rows, account.outright), mask, ctx.box)
+        return None, r, account.booked(absorbed), None, None, None, None, None
 
 
 class Activation(Function):
@@ -89,7 +111,7 @@ class Activation(Function):
 
     @staticmethod
     def forward(
-        ctx: Any, z: Tensor, y: Tensor, at_zero: float, slope: float, account: Account | None
+        ctx: Any, z: Tensor, slot: Tensor | None, y: Tensor, at_zero: float, slope: float, account: Any
     ) -> Tensor:
         ctx.save_for_backward(z, y)
         ctx.at_zero, ctx.slope, ctx.account = at_zero, slope, account
@@ -100,17 +122,18 @@ class Activation(Function):
         z, y = ctx.saved_tensors
         rise = y - ctx.at_zero if ctx.at_zero else y
         ratio = torch.where(z == 0, ctx.slope, rise / z)
+        absorbed = None
         if ctx.account is not None:
             share = c * ctx.at_zero if ctx.at_zero else torch.where(z == 0, c * y, 0)
-            ctx.account.add(ctx.account.per_sample(share))
-        return c * ratio, None, None, None, None
+            absorbed = ctx.account.rows(share)
+        return c * ratio, absorbed, None, None, None, None
 
 
 class Tap(Function):
     """Identity that books the share of constants, k c."""
 
     @staticmethod
-    def forward(ctx: Any, y: Tensor, k: Tensor, account: Account) -> Tensor:
+    def forward(ctx: Any, y: Tensor, slot: Tensor, k: Tensor, account: Account) -> Tensor:
         ctx.save_for_backward(k)
         ctx.account = account
         return y.view_as(y)
@@ -118,17 +141,126 @@ class Tap(Function):
     @staticmethod
     def backward(ctx: Any, c: Tensor) -> Any:
         (k,) = ctx.saved_tensors
-        ctx.account.add(ctx.account.per_sample(c * k))
-        return c, None, None
+        return c, ctx.account.rows(inner(c, k)), None, None
 
 
-class Half(Function):
-    """A product of two signals gives each half of its relevance."""
+def tap(y: Tensor, k: Tensor, account: Account) -> Tensor:
+    """`y`, of which the part `k` is constant and absorbs its share."""
+    return Tap.apply(y, account.slot, k, account)
+
+
+class Scale(Function):
+    """Identity that passes on a constant fraction of the message: products give each factor half."""
 
     @staticmethod
-    def forward(ctx: Any, y: Tensor) -> Tensor:
+    def forward(ctx: Any, y: Tensor, factor: float) -> Tensor:
+        ctx.factor = factor
         return y.view_as(y)
 
     @staticmethod
     def backward(ctx: Any, c: Tensor) -> Any:
-        return c * 0.5
+        return c * ctx.factor, None
+
+
+class PassOn(Function):
+    """A function of a divisor: R passes on unchanged, so c_in = c y / z; what stands at z = 0 is absorbed."""
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, slot: Tensor, y: Tensor, account: Account) -> Tensor:
+        ctx.save_for_backward(z, y)
+        ctx.account = account
+        return y.view_as(y)
+
+    @staticmethod
+    def backward(ctx: Any, c: Tensor) -> Any:
+        z, y = ctx.saved_tensors
+        r = c * y
+        message = torch.where(z == 0, 0, r / torch.where(z == 0, 1, z))
+        absorbed = ctx.account.rows(torch.where(z == 0, r, 0))
+        extra = tuple(range(message.dim() - z.dim()))
+        message = message.sum(extra) if extra else message
+        wide = [i for i, n in enumerate(z.shape) if n == 1 and message.shape[i] != 1]
+        return message.sum(wide, keepdim=True) if wide else message, absorbed, None, None
+
+
+class Taylor(Function):
+    """The first order at the input: gradients are the messages, the remainder is absorbed.
+
+    R_i = x_i sum_k c_k dy_k / dx_i; absorbed = sum c y - sum R.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, slot: Tensor, run: Callable[..., Tensor], account: Account, rows: Sequence[Rows],
+                *xs: Tensor) -> Tensor:  # fmt: skip
+        y = run(*xs)
+        ctx.save_for_backward(y, *xs)
+        ctx.run, ctx.account, ctx.rows = run, account, rows
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, c: Tensor) -> Any:
+        y, *xs = ctx.saved_tensors
+        with torch.enable_grad():
+            leaves = [x.detach().requires_grad_() for x in xs]
+            grads = torch.autograd.grad(ctx.run(*leaves), leaves, c)
+        absorbed = ctx.account.rows(inner(c, y))
+        for rows, x, g in zip(ctx.rows, xs, grads):
+            absorbed = absorbed - rows(inner(g, x))
+        return ctx.account.booked(absorbed), None, None, None, *grads
+
+
+class Normalised(Function):
+    """y = (x - mean) scale w + b with a constant scale: the message passes the centring, b absorbs its share."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, slot: Tensor, y: Tensor, scale: Tensor, grouped: tuple[int, ...],
+                dims: tuple[int, ...], w: Tensor | None, b: Tensor | None, account: Account) -> Tensor:  # fmt: skip
+        ctx.save_for_backward(scale, w, b)
+        ctx.grouped, ctx.dims, ctx.account = grouped, dims, account
+        return y.view_as(y)
+
+    @staticmethod
+    def backward(ctx: Any, c: Tensor) -> Any:
+        scale, w, b = ctx.saved_tensors
+        absorbed = None if b is None else ctx.account.rows(c * b)
+        g = c if w is None else c * w
+        grouped = g.reshape(ctx.grouped) * scale
+        if ctx.dims:
+            grouped = grouped - grouped.mean(ctx.dims, keepdim=True)
+        return grouped.reshape(c.shape).to(c.dtype), absorbed, None, None, None, None, None, None, None
+
+
+class Source(Function):
+    """The rows of an embedding, or integers as real numbers: relevance of theirs goes to `carrier` as it is."""
+
+    @staticmethod
+    def forward(ctx: Any, carrier: Tensor, y: Tensor, rows: bool) -> Tensor:
+        ctx.save_for_backward(y)
+        ctx.rows = rows
+        return y.view_as(y)
+
+    @staticmethod
+    def backward(ctx: Any, c: Tensor) -> Any:
+        (y,) = ctx.saved_tensors
+        r = inner(c, y)
+        return r.sum(-1) if ctx.rows else r, None, None
+
+
+class Attend(Function):
+    """Attention with constant weights: A v, whose message is A^T c. A is computed anew on the way back."""
+
+    @staticmethod
+    def forward(ctx: Any, v: Tensor, y: Tensor, weights: Callable[[], Tensor]) -> Tensor:
+        ctx.weights, ctx.shape = weights, v.shape
+        return y.view_as(y)
+
+    @staticmethod
+    def backward(ctx: Any, c: Tensor) -> Any:
+        message = ctx.weights().transpose(-2, -1).to(c.dtype) @ c
+        if message.dim() > 2 and message.shape[-3] != ctx.shape[-3]:  # several heads share their values
+            heads = ctx.shape[-3]
+            message = message.unflatten(-3, (heads, message.shape[-3] // heads)).sum(-3)
+        while message.dim() > len(ctx.shape):
+            message = message.sum(0)
+        wide = [i for i, n in enumerate(ctx.shape) if n == 1 and message.shape[i] != 1]
+        return message.sum(wide, keepdim=True) if wide else message, None, None

@@ -29,6 +29,23 @@ def run_node(node: fx.Node, values: Values) -> Any:
     return node.target(*fill(node.args, values), **fill(node.kwargs, values))  # type: ignore[operator]
 
 
+def run_fixed(node: fx.Node, values: Values, places: set[Any]) -> Any:
+    """Execute the node's own operation with the arguments at these places (flattened) as constants."""
+    if not places:
+        return run_node(node, values)
+    place = -1
+
+    def at(v: Any) -> Any:
+        nonlocal place
+        place += 1
+        filled = fill(v, values)
+        return filled.detach() if place in places else filled
+
+    args = [[at(v) for v in a] if isinstance(a, (list, tuple)) else at(a) for a in node.args]
+    kwargs = {k: fill(v, values).detach() if k in places else fill(v, values) for k, v in node.kwargs.items()}
+    return node.target(*args, **kwargs)  # type: ignore[operator]
+
+
 def norm_scale(norm: fx.Node, values: Values) -> tuple[Tensor, Tensor]:
     """Batch norm in eval mode as y = scale x + shift, in float64."""
     weight, bias, mean, var = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -12,11 +12,34 @@ from torch import Tensor, fx
 
 from ..lrp.capture import Capture, Model, capture, is_float
 from ..lrp.engine import Attribution, conservation
-from ..lrp.plan import find_output
+from ..lrp.plan import ancestors, find_output
 from ..lrp.targets import Seed
+from ..lrp.tracing import no_autocast
 from ..lrp.values import run_node
 
-Start = Callable[[Tensor], Seed]
+Start = Callable[[Any], Any]  # outputs -> Seed, or a list of them
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What of the model's output is explained.
+
+    Attributes
+    ----------
+    name : str, int or None
+        One of several outputs.
+    every : bool
+        The target is a function of all of them.
+    keep_final : bool
+        A final softmax, log-softmax or sigmoid is not left out.
+    """
+
+    name: str | int | None = None
+    every: bool = False
+    keep_final: bool = False
+
+
+LOGIT = Explained()
 
 
 class Prepared(Protocol):
@@ -33,7 +56,7 @@ class Prepared(Protocol):
     @property
     def captured(self) -> Capture: ...
 
-    def run(self, inputs: Sequence[Tensor], start: Start) -> Attribution: ...
+    def run(self, inputs: Sequence[Tensor], start: Start) -> list[Attribution]: ...
 
 
 class Method:
@@ -45,11 +68,11 @@ class Method:
     def prepare(
         self,
         model: Model,
-        args: Sequence[Tensor],
-        kwargs: dict[str, Tensor],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
         *,
-        keep_final: bool,
-        layers: Sequence[str],
+        explained: Explained = LOGIT,
+        layers: Sequence[str] = (),
     ) -> Prepared:
         """Capture the model for inputs like these and settle all that does not depend on values."""
         raise NotImplementedError
@@ -67,25 +90,28 @@ class Method:
 class Forward:
     """The captured operations as they are, up to the explained output."""
 
-    def __init__(self, captured: Capture, model: Model, keep_final: bool) -> None:
+    def __init__(self, captured: Capture, model: Model, explained: Explained) -> None:
         self.capture = captured
-        self.output, self.kept = find_output(captured.output, keep_final)
+        self.single = not (explained.every and len(captured.outputs) > 1)
+        self.kept = ""
+        self.outputs = list(captured.outputs)
+        if self.single:
+            node, self.kept = find_output(captured.select(explained.name), explained.keep_final)
+            self.outputs = [node]
         self._values = captured.tensors(model)
-        nodes = list(captured.graph.nodes)
-        needed, stack = {self.output}, [self.output]
-        while stack:
-            for parent in stack.pop().all_input_nodes:
-                if parent not in needed:
-                    needed.add(parent)
-                    stack.append(parent)
-        self._order = [n for n in nodes if n in needed and n.op == "call_function"]
+        needed = ancestors(self.outputs)
+        self._order = [n for n in captured.graph.nodes if n in needed and n.op == "call_function"]
 
-    def __call__(self, inputs: Sequence[Tensor]) -> Tensor:
+    def __call__(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         values: dict[fx.Node, Any] = dict(self._values)
         values.update(zip(self.capture.inputs, inputs))
         for node in self._order:
             values[node] = run_node(node, values)
-        return values[self.output]
+        return [values[n] for n in self.outputs]
+
+    def shown(self, outputs: Sequence[Tensor]) -> Any:
+        """The outputs as a target sees them."""
+        return outputs[0].detach() if self.single else self.capture.structured([o.detach() for o in outputs])
 
 
 @dataclass
@@ -105,23 +131,36 @@ class GradientRun:
     def captured(self) -> Capture:
         return self.forward.capture
 
-    def run(self, inputs: Sequence[Tensor], start: Start) -> Attribution:
-        with torch.inference_mode(False):
-            return self.attribute(self, [x.clone() if x.is_inference() else x for x in inputs], start)
+    def run(self, inputs: Sequence[Tensor], start: Start) -> list[Attribution]:
+        with torch.inference_mode(False), no_autocast():
+            inputs = [x.clone() if x.is_inference() else x for x in inputs]
+            first = start(self.forward.shown(self.outputs(inputs)))
+            if not isinstance(first, list):
+                return [self.attribute(self, inputs, start)]
+            return [self.attribute(self, inputs, lambda o, k=k: start(o)[k]) for k in range(len(first))]
 
-    def gradient(self, inputs: Sequence[Tensor], start: Start) -> tuple[list[Tensor | None], Tensor, Seed]:
+    def outputs(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """The outputs at a point, without gradient."""
+        with torch.no_grad():
+            return self.forward(inputs)
+
+    def gradient(self, inputs: Sequence[Tensor], start: Start) -> tuple[list[Tensor | None], Any, Seed]:
         """d score / d input per floating-point input, the outputs, and the seed."""
         with torch.enable_grad():
             leaves = [x.detach().requires_grad_() if x.is_floating_point() else x for x in inputs]
             outputs = self.forward(leaves)
-            seed = start(outputs.detach())
+            seed = start(self.forward.shown(outputs))
             wanted = [x for x in leaves if x.requires_grad]
-            grads = iter(torch.autograd.grad(outputs, wanted, seed.message, allow_unused=True))
+            messages = [seed.message] if self.forward.single else seed.message
+            pairs = [(o, m) for o, m in zip(outputs, messages) if m is not None and o.requires_grad]
+            grads = iter(
+                torch.autograd.grad([o for o, _ in pairs], wanted, [m for _, m in pairs], allow_unused=True)
+            )
         found: list[Tensor | None] = []
         for x in leaves:
             g = next(grads) if x.requires_grad else None
             found.append(torch.zeros_like(x) if g is None and x.requires_grad else g)
-        return found, outputs.detach(), seed
+        return found, outputs[0].detach() if self.forward.single else None, seed
 
 
 class GradientMethod(Method):
@@ -136,25 +175,25 @@ class GradientMethod(Method):
     def prepare(
         self,
         model: Model,
-        args: Sequence[Tensor],
-        kwargs: dict[str, Tensor],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
         *,
-        keep_final: bool,
-        layers: Sequence[str],
+        explained: Explained = LOGIT,
+        layers: Sequence[str] = (),
     ) -> Prepared:
         if layers:
             raise ValueError("layers= needs a method that propagates through layers: method=sx.LRP(...).")
         captured = capture(model, args, kwargs)
         if not any(is_float(n) for n in captured.inputs):
             raise ValueError("The model has no floating-point input to take a gradient of.")
-        forward = Forward(captured, model, keep_final)
+        forward = Forward(captured, model, explained)
         return GradientRun(forward, self.attribute, list(self.accounts), [n.name for n in captured.inputs])
 
 
 def attribution(
     relevance: list[Tensor | None],
     message: list[Tensor | None],
-    outputs: Tensor,
+    outputs: Tensor | None,
     seed: Seed,
     absorbed: Tensor | None = None,
 ) -> Attribution:

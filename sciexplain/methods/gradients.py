@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -68,11 +68,10 @@ class IntegratedGradients(GradientMethod):
             raise ValueError(f"IntegratedGradients: baseline={self.baseline!r}; expected a finite number.")
 
     def attribute(self, run: GradientRun, inputs: Sequence[Tensor], start: Start) -> Attribution:
-        with torch.no_grad():
-            outputs = run.forward(inputs)
-        seed = start(outputs)
+        at_x = run.outputs(inputs)
+        seed = start(run.forward.shown(at_x))
 
-        def fixed(point: Tensor) -> Seed:  # the target of x, also where another class leads on the way
+        def fixed(point: Any) -> Seed:  # the target of x, also where another class leads on the way
             return seed
 
         def at(fraction: float) -> list[Tensor]:
@@ -86,9 +85,12 @@ class IntegratedGradients(GradientMethod):
             total = [g if t is None else t + g if g is not None else t for t, g in zip(total, grads)]
         mean = [None if t is None else t / self.steps for t in total]
         relevance = [None if m is None else (x - self.baseline) * m for x, m in zip(inputs, mean)]
-        with torch.no_grad():
-            base = run.forward(at(0.0))
-        at_baseline = (base.double() * seed.message.double()).flatten(1).sum(1)
+        messages = [seed.message] if run.forward.single else seed.message
+        at_baseline = torch.zeros_like(seed.score)
+        for base, c in zip(run.outputs(at(0.0)), messages):
+            if c is not None:
+                at_baseline = at_baseline + (base.double() * c.double()).reshape(len(c), -1).sum(1)
+        outputs = at_x[0] if run.forward.single else None
         absorbed = (at_baseline + seed.absorbed)[:, None]
         message: list[Tensor | None] = mean if self.baseline == 0 else [None] * len(mean)
         return attribution(relevance, message, outputs, seed, absorbed)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
 from ..lrp.capture import Model, capture
 from ..lrp.composites import COMPOSITES, Composite, composite
 from ..lrp.engine import Attribution, account_names, run
-from ..lrp.plan import make_plan
+from ..lrp.plan import Plan, make_plan
 from ..lrp.rewrite import Session
 from ..lrp.rules import Rule
-from .base import Method, Start
+from .base import LOGIT, Explained, Method, Start
 
 
 @dataclass(frozen=True)
@@ -51,15 +51,27 @@ class LRP(Method):
     def prepare(
         self,
         model: Model,
-        args: Sequence[Tensor],
-        kwargs: dict[str, Tensor],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
         *,
-        keep_final: bool,
-        layers: Sequence[str],
+        explained: Explained = LOGIT,
+        layers: Sequence[str] = (),
     ) -> PreparedLRP:
-        captured = capture(model, args, kwargs)
-        plan = make_plan(captured, self.rules, keep_final=keep_final)
+        plan = self.plan(model, args, kwargs, explained)
         return PreparedLRP(Session(plan, model), tuple(layers))
+
+    def plan(
+        self, model: Model, args: Sequence[Any], kwargs: Mapping[str, Any], explained: Explained = LOGIT
+    ) -> Plan:
+        """The rule of every operation, for inputs like these."""
+        captured = capture(model, args, kwargs)
+        return make_plan(
+            captured,
+            self.rules,
+            output_name=explained.name,
+            every_output=explained.every,
+            keep_final=explained.keep_final,
+        )
 
     def to_json(self) -> str:
         named = (
@@ -82,5 +94,5 @@ class PreparedLRP:
         self.captured = session.plan.capture
         self.input_names = [n.name for n in session.plan.capture.inputs]
 
-    def run(self, inputs: Sequence[Tensor], start: Start) -> Attribution:
+    def run(self, inputs: Sequence[Tensor], start: Start) -> list[Attribution]:
         return run(self.session, inputs, start, self.layers)

@@ -20,7 +20,8 @@ class SchemaError(ValueError):
 class Variable:
     """What the schema says about one variable.
 
-    `dims` are names; "sample" stands for the dataset's own sample dim, "..." for the input's dims.
+    `dims` are names; "sample" stands for the dataset's own sample dim, "..." for the input's dims. Where several
+    targets were explained at once, a dim `explained` stands in front.
     `kinds` are NumPy dtype kinds. With `per_input`, it may come as `NAME_INPUT`, once per input or layer.
     """
 
@@ -69,6 +70,8 @@ ATTRIBUTES = {
     "model_digest": "SHA-256 over the model's parameters and buffers",
     "domain": "which adapter made the dataset",
 }
+
+EXPLAINED = "explained"  # leading dim where one run explained several targets
 
 _BY_NAME = {variable.name: variable for variable in VARIABLES}
 
@@ -215,7 +218,7 @@ def _problems(ds: xr.Dataset) -> Iterator[str]:
         present = names if variable.name == "relevance" else [variable.name] if variable.name in ds else []
         if variable.required and not present:
             yield f"no variable `{variable.name}` ({variable.meaning}); there are {list(ds.data_vars)}"
-    sample = ds["score"].dims[0] if "score" in ds and ds["score"].ndim else None
+    sample = ds["score"].dims[-1] if "score" in ds and ds["score"].ndim else None
     for name, array in [*ds.data_vars.items(), *((n, ds[n]) for n in ds.coords if n in _BY_NAME)]:
         role = _role(name)
         if "/" in str(name):
@@ -229,9 +232,9 @@ def _problems(ds: xr.Dataset) -> Iterator[str]:
             yield from _input_dims_problems(ds, str(name), role, sample)
         else:
             expected = tuple(sample if dim == "sample" else dim for dim in variable.dims)
-            if sample is not None and array.dims != expected:
+            if sample is not None and _dims(array) != expected:
                 yield f"`{name}` has dims {array.dims}, expected {expected}"
-    if "score" in ds and ds["score"].ndim != 1:
+    if "score" in ds and len(_dims(ds["score"])) != 1:
         yield f"`score` has dims {ds['score'].dims}, expected one sample dim"
     for dim in multi_index_dims(ds):
         yield f"coordinate `{dim}` is a MultiIndex, which no file keeps: ds.reset_index({dim!r})"
@@ -247,14 +250,15 @@ def _problems(ds: xr.Dataset) -> Iterator[str]:
 def _input_dims_problems(ds: xr.Dataset, name: str, role: str, sample: Any) -> Iterator[str]:
     """Relevance starts with the sample dim, or its ragged stand-in; input and message are like it."""
     array = ds[name]
+    dims = _dims(array)
     if role == "relevance":
-        ragged = array.ndim and any(
-            coordinate.dims == array.dims[:1] and coordinate.attrs.get("instance_dimension") == sample
+        ragged = dims and any(
+            coordinate.dims == dims[:1] and coordinate.attrs.get("instance_dimension") == sample
             for coordinate in ds.coords.values()
         )
-        if array.ndim == 0:
+        if not dims:
             yield f"`{name}` is a scalar, expected the input's dims"
-        elif sample is not None and array.dims[0] != sample and not ragged:
+        elif sample is not None and dims[0] != sample and not ragged:
             yield (
                 f"`{name}` has dims {array.dims}; the first must be the sample dim {sample!r} of `score`, "
                 f"or carry a coordinate with the attribute instance_dimension={sample!r} (ragged samples)"
@@ -263,10 +267,15 @@ def _input_dims_problems(ds: xr.Dataset, name: str, role: str, sample: Any) -> I
     owner = "relevance" + name[len(role) :]
     if owner not in ds:
         yield f"`{name}` belongs to `{owner}`, which is missing"
-    elif ds[owner].dims != array.dims:
+    elif _dims(ds[owner]) != dims:
         yield f"`{name}` has dims {array.dims}, expected those of `{owner}`: {ds[owner].dims}"
     if role == "message" and "input" + name[len(role) :] not in ds:
         yield f"`{name}` without `input{name[len(role) :]}`: relevance per frequency needs both"
+
+
+def _dims(array: xr.DataArray) -> tuple[Hashable, ...]:
+    """The dims without the leading one of several targets."""
+    return array.dims[1:] if array.dims[:1] == (EXPLAINED,) else array.dims
 
 
 def _is_plain(value: Any) -> bool:

@@ -27,10 +27,27 @@ def activation(targets: Any, sign: Any = signed, refuse: Any = None) -> None:
 
 activation([aten.elu, aten.celu, aten.selu, aten.gelu, aten.silu, aten.mish, aten.tanh, aten.hardswish,
             aten.erf, aten.log_sigmoid, aten.sin, aten.atan, aten.asinh, aten.sinh, aten.expm1,
-            aten.softshrink, aten.hardshrink])  # fmt: skip
-activation([aten.sigmoid, aten.hardsigmoid, aten.softplus, aten.exp, aten.sqrt, aten.square, aten.relu6],
+            aten.softshrink, aten.hardshrink, aten.asin, aten.sign,
+            aten.floor, aten.ceil, aten.round, aten.trunc, aten.frac, aten.erfinv, aten.atanh, aten.deg2rad,
+            aten.rad2deg, aten.nan_to_num, aten.sgn])  # fmt: skip
+activation([aten.sigmoid, aten.hardsigmoid, aten.softplus, aten.exp, aten.sqrt, aten.square, aten.relu6, aten.exp2,
+            aten.cosh],
            sign=nonnegative)  # fmt: skip
-activation([aten.log1p, aten.cos, aten.tan])
+activation(
+    [
+        aten.log1p,
+        aten.cos,
+        aten.tan,
+        aten.acos,
+        aten.erfc,
+        aten.sinc,
+        aten.logit,
+        aten.special_expit,
+        aten.lgamma,
+        aten.digamma,
+        aten.acosh,
+    ]
+)
 
 
 def _clamp_sign(node: fx.Node, sign: Callable[[Any], Sign]) -> Sign:
@@ -52,11 +69,7 @@ def _power_sign(node: fx.Node, sign: Callable[[Any], Sign]) -> Sign:
 
 def _power_positive(node: fx.Node) -> str | None:
     power = node.args[1]
-    if isinstance(power, (int, float)) and power != 0:
-        return None
-    return (
-        f"a power of {power} does not depend on its base" if power == 0 else "the exponent must be a number"
-    )
+    return f"a power of {power} does not depend on its base" if power == 0 else None
 
 
 activation([aten.pow.Tensor_Scalar], sign=_power_sign, refuse=_power_positive)

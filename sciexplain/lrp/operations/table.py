@@ -14,12 +14,18 @@ from typing import Any, Literal
 from torch import fx
 
 Kind = Literal[
-    "homogeneous",  # f(s a) = s f(a), s > 0: the gradient is the message, nothing is absorbed
+    "homogeneous",  # f(s a) = s^degree f(a), s > 0: gradient / degree is the message, nothing is absorbed
     "affine",  # homogeneous plus constants: the constants absorb their share
     "activation",  # elementwise: (act(z) - act(0)) / z
     "weighted",  # sums of inputs times constant weights: the rules of the composite
     "norm",  # batch norm in eval mode: merged into a weighted operation, else affine
-    "product",  # two signals: half each
+    "scaled",  # norms of the sample itself: the scale is constant
+    "product",  # several factors: the product rules of the composite
+    "quotient",  # the divisor is constant, or a product rule says otherwise
+    "attention",  # scaled dot-product attention in one call
+    "taylor",  # first order at the input, the remainder is absorbed
+    "recurrent",  # LSTM, GRU, RNN: gates constant, the rule of the composite inside
+    "embedding",  # relevance of indices starts at their rows
     "identity",  # returns its input
 ]
 Sign = Literal["nonnegative", "signed"]
@@ -43,6 +49,12 @@ class Operation:
         (node) -> reason why this very call cannot be explained, or None.
     moves : bool
         Values only change place: a rule of the input is carried back past the operation.
+    constant : tuple of int
+        Positions of arguments that count as constant although they may be computed from the input.
+    degree : float or callable
+        Of homogeneity; a callable takes the node.
+    paper : str
+        Where the rule comes from.
     """
 
     kind: Kind
@@ -51,7 +63,25 @@ class Operation:
     how: str
     refuse: Callable[[fx.Node], str | None] | None = None
     moves: bool = False
+    constant: tuple[int, ...] = ()
+    degree: float | Callable[[fx.Node], Any] = 1
+    paper: str = ""
 
+
+_PAPERS = {
+    "homogeneous": "Montavon et al. 2019, section 10.2",
+    "affine": "Bach et al. 2015, eq. 56",
+    "activation": "Bach et al. 2015, section 3.2; Ali et al. 2022",
+    "weighted": "Bach et al. 2015, Montavon et al. 2017 and 2019: see the rules",
+    "norm": "Hui and Binder 2019; merged",
+    "scaled": "Ali et al. 2022, section 3.2",
+    "product": "Arras et al. 2017 and 2019; Achtibat et al. 2024, section 3.3",
+    "quotient": "Ali et al. 2022, section 3.2",
+    "attention": "Ali et al. 2022, section 3.1; Achtibat et al. 2024",
+    "taylor": "Achtibat et al. 2024, section 3.2",
+    "recurrent": "Arras et al. 2017 and 2019",
+    "embedding": "Arras et al. 2017",
+}
 
 TABLE: dict[Any, Operation] = {}
 
@@ -60,7 +90,7 @@ def operation(
     targets: Any, kind: Kind, *, sign: SignRule, how: str, signals: Sequence[int] = (0,), **more: Any
 ) -> None:
     """Enter one or several ATen operations (packets: every overload) under one entry."""
-    entry = Operation(kind, tuple(signals), sign, how, **more)
+    entry = Operation(kind, tuple(signals), sign, how, **{"paper": _PAPERS.get(kind, ""), **more})
     for target in targets if isinstance(targets, (list, tuple)) else [targets]:
         if target in TABLE:
             raise ValueError(f"{target} stands twice in the table of operations.")

@@ -7,7 +7,7 @@ adjoint, `op.T(c, w, a)`. Rules are written with these two and never see the kin
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -31,6 +31,9 @@ class Dense:
 
     def shaped(self, b: Tensor, z: Tensor) -> Tensor:
         return b
+
+    def unit(self, mask: Tensor) -> Tensor:
+        return mask[:1]
 
     def scale_outputs(self, w: Tensor, s: Tensor) -> Tensor:
         return w * s[:, None]
@@ -86,6 +89,9 @@ class Convolution:
     def shaped(self, b: Tensor, z: Tensor) -> Tensor:
         return b.reshape(-1, *[1] * self.dims)
 
+    def unit(self, mask: Tensor) -> Tensor:
+        return mask[:1]
+
     def scale_outputs(self, w: Tensor, s: Tensor) -> Tensor:
         if not self.transposed:
             return w * s.reshape(-1, *[1] * (w.dim() - 1))
@@ -118,10 +124,11 @@ class MatMul:
         z = torch.matmul(a, w) if self.signal == 0 else torch.matmul(w, a)
         return z if b is None else z + b
 
+    def unit(self, mask: Tensor) -> Tensor:
+        return mask
+
     def T(self, c: Tensor, w: Tensor, a: Tensor) -> Tensor:
-        with torch.enable_grad():  # vectors and broadcast batches: let autograd find the adjoint
-            leaf = torch.zeros_like(a, requires_grad=True)
-            return torch.autograd.grad(self(leaf, w), leaf, c)[0]
+        return _adjoint(self, c, w, a)
 
     def shaped(self, b: Tensor, z: Tensor) -> Tensor:
         return b
@@ -138,18 +145,57 @@ class MatMul:
         return t @ w
 
 
-Weighted = Dense | Convolution | MatMul
+@dataclass(frozen=True)
+class Einsum:
+    """z = einsum(equation, a, w), the signal first or second."""
+
+    equation: str
+    signal: int
+
+    def __call__(self, a: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
+        return torch.einsum(self.equation, *((a, w) if self.signal == 0 else (w, a)))
+
+    def T(self, c: Tensor, w: Tensor, a: Tensor) -> Tensor:
+        return _adjoint(self, c, w, a)
+
+    def shaped(self, b: Tensor, z: Tensor) -> Tensor:
+        return b
+
+    def unit(self, mask: Tensor) -> Tensor:
+        return mask
+
+
+def _adjoint(op: MatMul | Einsum, c: Tensor, w: Tensor, a: Tensor) -> Tensor:
+    with torch.enable_grad():  # vectors and broadcast batches: let autograd find the adjoint
+        leaf = torch.zeros_like(a, requires_grad=True)
+        return torch.autograd.grad(op(leaf, w), leaf, c)[0]
+
+
+Weighted = Dense | Convolution | MatMul | Einsum
 
 
 @dataclass(frozen=True)
 class WeightedCall:
-    """Which arguments of a node are signal, weight and bias, and the bound operation."""
+    """Which arguments of a node are signal, weight and bias, and the bound operation.
+
+    Attributes
+    ----------
+    kind : str
+        "linear" or "conv".
+    scale, bias_scale : float
+        Constant factors of the weight and the bias (alpha and beta of addmm).
+    added : node or None
+        A term in the place of the bias that is a signal itself; shares in proportion.
+    """
 
     op: Weighted
     signal: Any
     weight: Any
     bias: Any
-    kind: str  # "linear" or "conv"
+    kind: str
+    scale: float = 1
+    bias_scale: float = 1
+    added: Any = None
 
 
 def _tuple(value: Any, n: int) -> tuple[int, ...]:
@@ -163,21 +209,25 @@ def _conv_dims(node: fx.Node) -> int:
 
 
 def bind(node: fx.Node, is_signal: Callable[[Any], bool]) -> WeightedCall | str:
-    """The call behind a weighted node, or why it is none."""
+    """The call behind a weighted node with one signal, or why it is none."""
     name = node.target._schema.name.split("::")[-1]  # type: ignore[union-attr]
     a = node.args
     if name == "linear":
         call = WeightedCall(Dense(), a[0], a[1], argument(node, "bias"), "linear")
+        if is_signal(a[1]):  # rows of run-time weights times a constant
+            return "its weight is computed from the input, its input is not"
     elif name in ("matmul", "mm", "bmm", "mv"):
         side = 1 if is_signal(a[1]) else 0
-        if is_signal(a[1 - side]):
-            return "both factors are computed from the input"
         call = WeightedCall(MatMul(side), a[side], a[1 - side], None, "linear")
-    elif name == "addmm":
-        if argument(node, "alpha", 1) != 1 or argument(node, "beta", 1) != 1:
-            return "addmm with alpha or beta other than 1"
+    elif name in ("addmm", "baddbmm", "addmv"):
+        scales = {"scale": argument(node, "alpha", 1), "bias_scale": argument(node, "beta", 1)}
         side = 2 if is_signal(a[2]) else 1
-        call = WeightedCall(MatMul(side - 1), a[side], a[3 - side], a[0], "linear")
+        call = WeightedCall(MatMul(side - 1), a[side], a[3 - side], a[0], "linear", **scales)
+    elif name == "einsum":
+        if len(a[1]) != 2:
+            return f"einsum of {len(a[1])} operands"
+        side = 1 if is_signal(a[1][1]) else 0
+        call = WeightedCall(Einsum(a[0], side), a[1][side], a[1][1 - side], None, "linear")
     else:
         bound = _convolution(node, name)
         if isinstance(bound, str):
@@ -185,9 +235,10 @@ def bind(node: fx.Node, is_signal: Callable[[Any], bool]) -> WeightedCall | str:
         call = WeightedCall(
             bound, argument(node, "input"), argument(node, "weight"), argument(node, "bias"), "conv"
         )
-    for what, value in (("weight", call.weight), ("bias", call.bias)):
-        if is_signal(value):
-            return f"its {what} is computed from the input"
+        if is_signal(call.weight):
+            return "its weight is computed from the input, its input is not"
+    if is_signal(call.bias):
+        call = replace(call, bias=None, added=call.bias)
     return call
 
 
@@ -216,7 +267,7 @@ def _convolution(node: fx.Node, name: str) -> Convolution | str:
 
 operation(
     [
-        aten.linear, aten.matmul, aten.mm, aten.bmm, aten.mv, aten.addmm,
+        aten.linear, aten.matmul, aten.mm, aten.bmm, aten.mv, aten.addmm, aten.baddbmm, aten.addmv, aten.einsum,
         aten.conv1d, aten.conv2d, aten.conv3d, aten.convolution, aten._convolution,
         aten.conv_transpose1d, aten.conv_transpose2d, aten.conv_transpose3d,
     ],

@@ -5,6 +5,7 @@ from .base import Bias, Part, Rule
 from .domain import Flat, WSquare, ZBox
 from .epsilon import Epsilon
 from .gamma import Gamma
+from .products import Half, ProductRule, SignalTakesAll
 from .zero import Zero
 
 __all__ = [
@@ -13,8 +14,11 @@ __all__ = [
     "Epsilon",
     "Flat",
     "Gamma",
+    "Half",
     "Part",
+    "ProductRule",
     "Rule",
+    "SignalTakesAll",
     "WSquare",
     "ZBox",
     "ZPlus",

@@ -35,7 +35,7 @@ class Outputs:
 
     z: Tensor
     c: Tensor
-    per_sample: PerSample
+    rows: PerSample
     outright: Tensor | None = None
 
     @cached_property
@@ -84,7 +84,7 @@ class BoundRule:
             gain, lost = self._gain(part, a, out, branch)
             message = self._adjoint(part, gain, a)
             if part.bias is not None and self.rule.bias == "distribute":
-                extra, homeless = self._spread(gain * self.op.shaped(part.bias, out.z), a, out.per_sample)
+                extra, homeless = self._spread(gain * self.op.shaped(part.bias, out.z), a, out.rows)
                 message, lost = message + extra, lost + homeless
             c_in = message if c_in is None else c_in + message
             absorbed = lost if absorbed is None else absorbed + lost
@@ -100,7 +100,7 @@ class BoundRule:
             low, high = box
             n = self.op(a, self.weight) - self.op(low, part.up) - self.op(high, part.down)
         else:
-            n = self.op(mask[:1], part.up)
+            n = self.op(self.op.unit(mask), part.up)
         gain, lost = self._share(part, n, out, out.z)
         if isinstance(self.rule, ZBox):
             r = a * self.op.T(gain, self.weight, a) - low * self.op.T(gain, part.up, a)
@@ -110,7 +110,7 @@ class BoundRule:
         if part.bias is not None and self.rule.bias == "distribute":
             share = gain * self.op.shaped(part.bias, out.z)  # every connected input contributes, one of 0 too
             connected = torch.ones_like(self.weight)
-            extra, homeless = self._evenly(share, mask.expand_as(a), connected, out.per_sample)
+            extra, homeless = self._evenly(share, mask.expand_as(a), connected, out.rows)
             r, lost = r + extra, lost + homeless
         return r, lost
 
@@ -140,16 +140,16 @@ class BoundRule:
         if self.nonnegative_output:  # c is 0 where z is
             gain = c * (z / (z + epsilon))
             if part.bias is None:
-                return gain, out.per_sample(gain) * epsilon
+                return gain, out.rows(gain) * epsilon
             return gain, self._bias_share(part.bias + epsilon, gain, out)
         stabiliser = torch.copysign(z.new_tensor(epsilon), z)
         gain = c * (z / (z + stabiliser))
-        return gain, self._bias_share(part.bias, gain, out) + out.per_sample(gain * stabiliser)
+        return gain, self._bias_share(part.bias, gain, out) + out.rows(gain * stabiliser)
 
     def _bias_share(self, bias: Tensor | None, gain: Tensor, out: Outputs) -> Tensor:
         if bias is None:
             return gain.new_zeros((), dtype=torch.float64)
-        return out.per_sample(gain * self.op.shaped(bias, out.z))
+        return out.rows(gain * self.op.shaped(bias, out.z))
 
     def _share(
         self, part: Part, n: Tensor, out: Outputs, branch: Tensor, counted: Tensor | None = None
@@ -169,9 +169,9 @@ class BoundRule:
             stabiliser = torch.where(d >= 0, d.new_tensor(epsilon), d.new_tensor(-epsilon))
             d = d + stabiliser
         gain = divide(r, d)
-        lost = out.per_sample(torch.where(d == 0, r, 0))
+        lost = out.rows(torch.where(d == 0, r, 0))
         if stabiliser is not None:
-            lost = lost + out.per_sample(gain * stabiliser)
+            lost = lost + out.rows(gain * stabiliser)
         if self.rule.bias == "absorb":
             lost = lost + self._bias_share(part.bias if counted is None else counted, gain, out)
         return gain, lost

@@ -1,0 +1,111 @@
+"""Where the relevance of integer inputs starts: at the rows of an embedding, at the conversion to real numbers.
+
+The relevance found there returns to the input through a carrier: a tensor of zeros of the input's shape that is
+taken the way of the indices, and whose gradient is relevance itself.
+"""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from .capture import Capture, is_float
+from .operations import lookup
+from .operations.table import argument
+from .values import Values, fill
+
+aten = torch.ops.aten
+
+_ELEMENTWISE = (
+    aten.add, aten.sub, aten.subtract, aten.rsub, aten.mul, aten.multiply, aten.div, aten.divide,
+    aten.true_divide, aten.floor_divide, aten.remainder, aten.fmod, aten.clamp, aten.clamp_min, aten.clamp_max,
+)  # fmt: skip
+_CASTS = (aten.to, aten._to_copy, aten.type_as, aten.clone, aten.contiguous, aten.detach, aten.alias)
+_ROWS = (aten.embedding, aten.embedding_bag, aten._embedding_bag, aten._embedding_bag_forward_only)
+
+
+@dataclass(frozen=True)
+class Source:
+    """An operation at which the relevance of an integer input starts.
+
+    Attributes
+    ----------
+    input : fx.Node
+    chain : tuple of fx.Node
+        Integer operations between the input and this one.
+    rows : bool
+        Whether the result has a dimension more than the indices: the embedding's.
+    """
+
+    input: fx.Node
+    chain: tuple[fx.Node, ...]
+    rows: bool
+
+
+def _is_integer(node: fx.Node) -> bool:
+    value = node.meta.get("val")
+    kinds = (torch.bool,)
+    return isinstance(value, Tensor) and not is_float(node) and value.dtype not in kinds
+
+
+def find_sources(capture: Capture) -> dict[fx.Node, Source]:
+    """All sources of a capture.
+
+    Embeddings always are. Conversions of uint8 (pictures) always are, those of other integers only if nothing else
+    carries relevance: beside other inputs they are masks and counts.
+    """
+    ways: dict[fx.Node, tuple[fx.Node, tuple[fx.Node, ...]]] = {
+        n: (n, ()) for n in capture.inputs if _is_integer(n)
+    }
+    rows, pixels, numbers = {}, {}, {}
+    for node in capture.graph.nodes:
+        if node.op != "call_function":
+            continue
+        packet = getattr(node.target, "overloadpacket", node.target)
+        if packet in _ROWS:
+            if node.args[1] in ways:
+                rows[node] = Source(*ways[node.args[1]], True)
+            continue
+        parents = [p for p in node.all_input_nodes if p in ways]
+        if len(parents) != 1 or not _keeps_place(node, packet):
+            continue
+        entry, chain = ways[parents[0]]
+        if is_float(node):
+            found = pixels if entry.meta["val"].dtype == torch.uint8 else numbers
+            found[node] = Source(entry, chain, False)
+        elif _is_integer(node):
+            ways[node] = (entry, (*chain, node))
+    if not rows and not pixels and not any(is_float(n) for n in capture.inputs):
+        return numbers
+    return {**rows, **pixels}
+
+
+def _keeps_place(node: fx.Node, packet: Any) -> bool:
+    entry = lookup(node.target)
+    moves = entry is not None and entry.moves
+    return moves or packet in (*_ELEMENTWISE, *_CASTS, aten.one_hot, operator.getitem)
+
+
+def carry_places(source: Source, carrier: Tensor, values: Values) -> Tensor:
+    """Take a tensor of the input's shape the way of its indices."""
+    held: Values = {source.input: carrier}
+    current = source.input
+    for node in source.chain:
+        packet = getattr(node.target, "overloadpacket", node.target)
+        t = held[current]
+        if packet is aten.one_hot:
+            classes = values[node].shape[-1] if node in values else argument(node, "num_classes")
+            held[node] = t[..., None].expand(*t.shape, classes)
+        elif packet in _CASTS:
+            held[node] = t
+        elif packet in _ELEMENTWISE:
+            held[node] = t.expand(values[node].shape)
+        else:
+            others = {n: values[n] for n in node.all_input_nodes if n is not current}
+            held[node] = node.target(*fill(node.args, {**others, **held}), **fill(node.kwargs, others))  # type: ignore
+        current = node
+    return held[current]
