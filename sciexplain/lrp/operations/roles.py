@@ -41,7 +41,7 @@ class Roles:
     def visit(self, node: fx.Node) -> None:
         """Take note of a node that depends on the inputs; to be called in the order of the graph."""
         packet = getattr(node.target, "overloadpacket", node.target)
-        parents = [p for p in node.all_input_nodes if p in self._depends]
+        parents = [p for p in node.all_input_nodes if p in self._depends and not _is_size(p)]
         self._follow_functions(node, packet, parents)
         if packet in _SOFTMAX:
             self.softmaxes.add(node)
@@ -113,3 +113,8 @@ def _is_bounded(node: fx.Node) -> bool:
 def _shape(node: fx.Node) -> tuple[str, ...]:
     value = node.meta.get("val")
     return tuple(str(s) for s in value.shape) if isinstance(value, torch.Tensor) else ()
+
+
+def _is_size(node: fx.Node) -> bool:
+    """A number taken from a shape, such as the batch size that a reshape keeps."""
+    return isinstance(node.meta.get("val"), torch.SymInt)
