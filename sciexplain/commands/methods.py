@@ -14,7 +14,15 @@ if TYPE_CHECKING:
     from sciexplain.methods import Method
 
 # For the help text, which must not load torch to know them; a test holds them against the library.
-COMPOSITES = ("epsilon", "epsilon_plus", "epsilon_gamma", "alpha2_beta1", "deep_taylor")
+COMPOSITES = (
+    "epsilon",
+    "epsilon_plus",
+    "epsilon_gamma",
+    "alpha2_beta1",
+    "deep_taylor",
+    "attnlrp",
+    "cp_lrp",
+)
 OTHERS = ("gradient_times_input", "sensitivity", "integrated_gradients")
 RULES = ("Zero", "Epsilon", "Gamma", "AlphaBeta", "ZPlus", "ZBox", "WSquare", "Flat")
 

@@ -116,14 +116,10 @@ def _entries() -> list[tuple[Operation, list[str]]]:
     """Entries that say the same are one row; kinds in the order of their first entry."""
     found: dict[tuple[str, str, str], tuple[Operation, list[str]]] = {}
     for target, entry in TABLE.items():
-        key = (entry.kind, entry.how, _paper(entry))
+        key = (entry.kind, entry.how, entry.paper)
         found.setdefault(key, (entry, []))[1].append(_name(target))
     kinds = list(dict.fromkeys(kind for kind, _, _ in found))
     return [found[key] for key in sorted(found, key=lambda key: kinds.index(key[0]))]
-
-
-def _paper(entry: Operation) -> str:
-    return str(getattr(entry, "paper", ""))
 
 
 def _name(target: Any) -> str:
@@ -139,7 +135,7 @@ def _names(names: Iterable[str]) -> str:
 
 def _by_entry() -> list[list[str]]:
     return [
-        [entry.kind, _names(sorted(names, key=_public)), _plain(entry.how), linked(_paper(entry))]
+        [entry.kind, _names(sorted(names, key=_public)), _plain(entry.how), linked(entry.paper)]
         for entry, names in _entries()
     ]
 
@@ -159,7 +155,7 @@ def _by_kind() -> list[list[str]]:
         shown = [name for name in names if not name.startswith("_")][:_SHOWN]
         more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
         how = "<br>".join(dict.fromkeys(_plain(entry.how) for entry, _ in own))
-        papers = "<br>".join(dict.fromkeys(linked(_paper(entry)) for entry, _ in own if _paper(entry)))
+        papers = "<br>".join(dict.fromkeys(linked(entry.paper) for entry, _ in own if entry.paper))
         rows.append([kind, _names(shown) + more, how, papers])
     return rows
 

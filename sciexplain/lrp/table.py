@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import torch
 from torch import fx
 
 from .capture import module_path, shape_of, source
-from .operations import name_of
+from .operations import lookup, name_of
+from .operations.table import argument
 from .plan import Plan, Planned, has_constants
-from .rewrite import value_and_slope_at_zero
-from .rules import AlphaBeta
+from .rules import AlphaBeta, Half
+from .steps import value_and_slope_at_zero
 
-# What the constants of a kind are to the operation.
-_ROLE = {"gate": "gate", "attention": "attention weights", "quotient": "divisor", "norm": "scale"}
+# What the constants of a kind of product are to it.
+_ROLE = {"gate": "gate", "attention": "attention weights", "quotient": "divisor", "product": "factor"}
 
 
 def plan_rows(plan: Plan) -> list[dict[str, Any]]:
@@ -34,7 +36,7 @@ def plan_rows(plan: Plan) -> list[dict[str, Any]]:
                 "output_shape": _shape(item.node, batch),
                 "input_sign": item.input_sign,
                 "rule": _rule(item),
-                "why": item.why or getattr(getattr(item, "sharing", None), "why", ""),
+                "why": item.why or item.sharing.why,
                 "constant": "; ".join(_constant(item)),
                 "absorbs": "" if item.merged_into is not None else "; ".join(_absorbs(item)),
                 "merged": _merged(item),
@@ -56,18 +58,17 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
 
 
 def _kind(item: Planned) -> str:
+    if item.source is not None:
+        return "source"
     if item.call is not None:
         return item.call.kind
-    sharing = getattr(getattr(item, "sharing", None), "kind", "")
-    if sharing or getattr(item, "source", None) is not None:
-        return sharing or "source"
-    return "move" if item.entry.moves else item.entry.kind
+    return item.sharing.kind or ("move" if item.entry.moves else item.entry.kind)
 
 
 def _rule(item: Planned) -> str:
-    if getattr(item, "source", None) is not None:
-        return "relevance of the input starts here"
-    rule = item.rule if item.rule is not None else getattr(item, "product", None)
+    if item.source is not None:
+        return "the relevance of the input starts here"
+    rule = item.rule if item.rule is not None else item.product
     return item.entry.how if rule is None else repr(rule)
 
 
@@ -75,11 +76,8 @@ def _shape(node: Any, batch: Any) -> str:
     shape = shape_of(node) if isinstance(node, fx.Node) else None
     if shape is None:
         return ""
-    return (
-        "("
-        + ", ".join("B" if str(s) == str(batch) and not isinstance(s, int) else str(s) for s in shape)
-        + ")"
-    )
+    sizes = [str(s) if isinstance(s, int) else re.sub(rf"\b{batch}\b", "B", str(s)) for s in shape]
+    return f"({', '.join(sizes)})"
 
 
 def _merged(item: Planned) -> str:
@@ -91,17 +89,35 @@ def _merged(item: Planned) -> str:
 
 def _constant(item: Planned) -> list[str]:
     """What depends on the sample and is held constant all the same, each with where it comes from."""
-    role = _ROLE.get(_kind(item), "factor")
-    found = [f"{role}: {_named(node)}" for node in getattr(item, "constants", ())]
     masks = [n for n in item.node.all_input_nodes if n not in item.signals and _is_mask(n)]
-    return found + [f"mask: {_named(node)}" for node in masks]
+    found = [f"mask: {_named(node, item.path)}" for node in masks]
+    if item.entry.kind == "scaled":
+        found.append("scale: 1 / sigma")
+    if item.entry.kind == "recurrent" and "rnn" not in item.name:
+        found.append("gates: inside")
+    if item.name == "aten.glu":
+        found.append("gate: second half")
+    if item.entry.kind == "attention" and item.constants:
+        return [*found, "attention weights: inside"]
+    role = _ROLE.get(item.sharing.kind, "argument")
+    return [*found, *(f"{role}: {_named(node, item.path)}" for node in dict.fromkeys(item.constants))]
 
 
-def _named(node: fx.Node) -> str:
+def _named(node: fx.Node, at: str) -> str:
+    """What computes a value before it is moved about, and where, if not `at` the same module."""
+    while (moved := _moved(node)) is not None:
+        node = moved
     if node.op != "call_function":
         return str(node.name)
     name, path = name_of(node.target).removeprefix("aten."), module_path(node)
-    return f"{name} ({path})" if path else name
+    return f"{name} ({path or 'model'})" if path != at else name
+
+
+def _moved(node: fx.Node) -> fx.Node | None:
+    """What an operation moves that does nothing else."""
+    entry = lookup(node.target)
+    tensors = [n for n in node.all_input_nodes if shape_of(n) is not None]  # the others are sizes
+    return tensors[0] if entry is not None and entry.moves and len(tensors) == 1 else None
 
 
 def _is_mask(node: fx.Node) -> bool:
@@ -112,17 +128,31 @@ def _is_mask(node: fx.Node) -> bool:
 def _absorbs(item: Planned) -> list[str]:
     """What may take relevance for itself."""
     kind = item.entry.kind
-    if item.call is not None and item.rule is not None:
-        biased = item.call.bias is not None or item.norm_before is not None or item.norm_after is not None
-        found = ["bias"] if biased and item.rule.bias == "absorb" else []
+    if item.rule is not None:
+        found = ["bias"] if item.rule.bias == "absorb" and _is_biased(item) else []
         found += ["epsilon"] if item.rule.stabiliser else []
         return found + (["empty sides"] if isinstance(item.rule, AlphaBeta) else [])
+    if item.source is not None:
+        return []
     if kind == "norm":
         return ["shift"]
+    if kind == "scaled" and argument(item.node, "bias") is not None:
+        return ["bias"]
+    if kind == "taylor" or (kind == "attention" and isinstance(item.product, Half)):
+        return ["remainder"]
     if kind == "affine" and has_constants(item):
         return ["constants"]
     if kind == "activation":
         at_zero, _ = value_and_slope_at_zero(item.node)
         if at_zero and abs(at_zero) < float("inf"):
             return [f"value at 0 = {at_zero:.3g}"]
+    if kind == "weighted":  # products of two signals; what is neither of them is added to the result
+        factors = {*item.signals, *item.constants}
+        return ["constants"] if any(n not in factors for n in item.node.all_input_nodes) else []
     return []
+
+
+def _is_biased(item: Planned) -> bool:
+    if item.call is not None:
+        return any(part is not None for part in (item.call.bias, item.norm_before, item.norm_after))
+    return bool(argument(item.node, "has_biases"))

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 Row = Mapping[str, Any]
+_LARGE = 30  # operations; a numbered module of more is told by the numbered modules within
+_MOVES = 4  # names of moves that a line shows
 
 
 @dataclass
@@ -18,7 +20,7 @@ class Step:
     ----------
     module : str
         Path of the module, below that of the layer; "." is the layer's own.
-    operation : str
+    operations : list of str
     row : mapping
         The (last) row of the plan.
     done : str
@@ -28,10 +30,17 @@ class Step:
     """
 
     module: str
-    operation: str
+    operations: list[str]
     row: Row
     done: str
     merged: list[Step] = field(default_factory=list)
+
+    @property
+    def operation(self) -> str:
+        """The names in one line."""
+        more = len(self.operations) - _MOVES
+        shown = ", ".join(self.operations[:_MOVES])
+        return f"{shown} and {more} more" if more > 0 else shown
 
 
 @dataclass
@@ -54,8 +63,8 @@ class Layer:
 def layers(rows: Sequence[Row]) -> list[Layer]:
     """Group the rows of a plan.
 
-    A layer is the module that is numbered (`encoder.layers.0`) or, where none is, the module around
-    (`features` for `features.3`). Steps keep the order of execution, so a module may make several layers.
+    A layer is the outermost module that is numbered (`encoder.layers.0`) and not large or, where none is, the
+    module around (`features` for `features.3`). Steps keep the order of execution: a module may make several.
 
     Parameters
     ----------
@@ -64,7 +73,8 @@ def layers(rows: Sequence[Row]) -> list[Layer]:
     """
     present = {row["index"]: row for row in rows}
     lead = [row for row in rows if row["step"] == row["index"] or row["step"] not in present]
-    paths = {row["path"]: _around(row["path"]) for row in lead}
+    sizes = Counter(path for row in lead for path in _numbered(row["path"]))
+    paths = {row["path"]: _around(row["path"], sizes) for row in lead}
     around = set(paths.values())
     found: list[Layer] = []
     for row in lead:
@@ -78,12 +88,15 @@ def layers(rows: Sequence[Row]) -> list[Layer]:
     return found
 
 
-def _around(path: str) -> str:
+def _numbered(path: str) -> list[str]:
+    """The numbered modules that the module lies in, from the outermost on."""
     parts = path.split(".")
-    for i, part in enumerate(parts[:-1]):
-        if part.isdigit():
-            return ".".join(parts[: i + 1])
-    return ".".join(parts[:-1])
+    return [".".join(parts[: i + 1]) for i, part in enumerate(parts[:-1]) if part.isdigit()]
+
+
+def _around(path: str, sizes: Mapping[str, int]) -> str:
+    around = _numbered(path) or [path.rpartition(".")[0]]
+    return next((module for module in around if sizes[module] <= _LARGE), around[-1])
 
 
 def _below(path: str, layer: str) -> str:
@@ -102,14 +115,15 @@ def _append(layer: Layer, row: Row) -> None:
     if last is not None and last.row["kind"] == row["kind"] == "move" and not last.merged:
         same = all(last.row[key] == row[key] for key in ("path", "rule", "constant", "absorbs"))
         if same and row["step"] == row["index"]:
-            last.operation, last.row = f"{last.operation}, {name}", row
+            last.operations.append(name)
+            last.row = row
             return
-    layer.steps.append(Step(_below(row["path"], layer.path), name, row, done))
+    layer.steps.append(Step(_below(row["path"], layer.path), [name], row, done))
 
 
 def _merged(row: Row, into: Row, layer: str) -> Step:
     done = "merged, comes before" if row["index"] < into["index"] else "merged"
-    return Step(_below(row["path"], layer), str(row["operation"]).removeprefix("aten."), row, done)
+    return Step(_below(row["path"], layer), [str(row["operation"]).removeprefix("aten.")], row, done)
 
 
 def _tally(cells: Iterable[object]) -> list[tuple[str, int]]:

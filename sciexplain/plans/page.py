@@ -19,6 +19,7 @@ _COLOURS = {
     "product": "#a8442a",
     "quotient": "#8a5a00",
     "norm": "#5a6b00",
+    "scaled": "#5a6b00",
     "activation": "#2b7034",
     "affine": "#6b5344",
     "source": "#9c2f3f",

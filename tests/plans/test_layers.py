@@ -54,6 +54,20 @@ def test_layers_are_numbered_modules_or_the_module_around(paths, expected):
     assert [f"{layer.path}.{s.module}".strip(".") for layer in found for s in layer.steps] == paths
 
 
+def test_a_large_numbered_module_is_told_by_those_within():
+    paths = [f"0.layers.{i % 2}.a" for i in range(31)]
+    inside = [f"0.layers.{i % 2}" for i in range(31)]
+    for n, expected in ((30, ["0"]), (31, inside)):
+        assert [layer.path for layer in layers([row(i, "f", p) for i, p in enumerate(paths[:n])])] == expected
+
+
+def test_many_moves_are_counted():
+    (layer,) = layers([row(i, f"move{i}", kind="move") for i in range(4)])
+    assert layer.steps[0].operation == "move0, move1, move2, move3"
+    (layer,) = layers([row(i, f"move{i}", kind="move") for i in range(6)])
+    assert layer.steps[0].operation == "move0, move1, move2, move3 and 2 more"
+
+
 @pytest.mark.parametrize(
     "second",
     [
