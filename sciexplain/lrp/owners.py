@@ -50,6 +50,8 @@ def by_sample(
 
 def _split(first: Tensor, second: Tensor, n: int) -> tuple[Tensor, Tensor] | None:
     """Sums per sample and whose each row is, or None where rows do not belong to one sample each."""
+    if len(first) < n:
+        return None
     position = (torch.where(first == 0, 0, second / torch.where(first == 0, 1, first)) - 1) * n
     owner = position.round().clamp(0, n - 1).long()
     heavy = first.abs() > 1e-4 * first.abs().max()

@@ -72,7 +72,7 @@ class Session:
             name, n = f"{base}#{n}", n + 1
         self.accounts.append(name)
         shape = shape_of(item.node)
-        index, found = len(self.accounts) - 1, rows_of(shape, self.batch) if rows is None else rows
+        index, found = len(self.accounts) - 1, rows_of(item.node, self.batch) if rows is None else rows
         first = size(shape[0]) if shape and not isinstance(found, Whole) else 1
 
         def open_account(values: Values) -> Account:

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import torch
-from torch import Tensor
+from sympy import Integer
+from torch import Tensor, fx
+
+aten = torch.ops.aten
+
+_RESHAPES = (aten.view, aten.reshape, aten.flatten, aten.unflatten, aten._unsafe_view)
+# these may put rows of a dimension into another order
+_REORDERS = (aten.index, aten.index_select, aten.gather, aten.index_add, aten.scatter, aten.scatter_add,
+             aten.scatter_reduce, aten.index_put, aten.flip, aten.roll, aten.sort, aten.topk)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -17,22 +26,25 @@ class Rows:
     ----------
     where : int
         The dimension that numbers the rows.
-    group : int
-        Neighbouring rows that belong to one sample, as (sample, n).flatten() leaves them.
+    before, group : int
+        The rows are (before, sample, group).flatten(): (time, sample, ...) made one leaves before = time.
     samples : bool
         Whether rows are samples; else they are something smaller (atoms of several molecules) and the
         engine finds out whose they are.
     """
 
     where: int = 0
+    before: int = 1
     group: int = 1
     samples: bool = True
 
     def __call__(self, t: Tensor) -> Tensor:
         if not t.dim():
             return t.double()[None]
-        if self.group > 1:
-            return t.reshape(t.shape[0] // self.group, -1).sum(1, dtype=torch.float64)
+        if self.before * self.group > 1:
+            n = t.shape[self.where] // (self.before * self.group)
+            t = t.movedim(self.where, 0).reshape(self.before, n, -1)
+            return t.sum((0, 2), dtype=torch.float64)
         others = [i for i in range(t.dim()) if i != self.where]
         return t.sum(others, dtype=torch.float64) if others else t.double()
 
@@ -53,14 +65,48 @@ def size(s: Any) -> Any:
     return int(expression) if getattr(expression, "is_Integer", False) else expression
 
 
-def rows_of(shape: tuple[Any, ...] | None, batch: Any) -> Rows:
-    """Where the samples are in a tensor of this symbolic shape; `batch` is the size that numbers them."""
-    dims = [i for i, s in enumerate(shape or ()) if size(s) == batch]
-    if dims:
-        return Rows(0 if 0 in dims else dims[0])
-    first = size(shape[0]) if shape else 0
-    if not isinstance(first, int) and batch is not None and not isinstance(batch, int):
-        factor = first / batch
-        if not factor.has(batch) and factor.is_Integer:
-            return Rows(group=int(factor))
+def rows_of(node: fx.Node, batch: Any) -> Rows:
+    """Where the samples are in what `node` computes; `batch` is the size that numbers them."""
+    shape = _sizes(node)
+    if batch in shape:
+        return Rows(shape.index(batch))
+    if batch is not None and not isinstance(batch, int):
+        where = next((i for i, s in enumerate(shape) if _times(s, batch)), None)
+        if where is not None:
+            return _merged(node, where, batch) or Rows(samples=False)
     return Rows(samples=False)
+
+
+def _merged(node: fx.Node, where: int, batch: Any) -> Rows | None:
+    """Rows of a dimension that holds every sample several times, told from the reshape that made it."""
+    start, wanted = where, _sizes(node)[where]
+    while True:
+        packet = getattr(node.target, "overloadpacket", None)
+        sources = [p for p in node.all_input_nodes if wanted in _sizes(p)]
+        if sources and packet not in _REORDERS:
+            node, where = sources[0], _sizes(sources[0]).index(wanted)
+            continue
+        before = _sizes(node.all_input_nodes[0]) if packet in _RESHAPES else []
+        if batch not in before:
+            return None
+        outer = _product(before[: before.index(batch)]) / _product(_sizes(node)[:where])
+        times = _times(wanted, batch) or 0
+        if not outer.is_Integer or times % int(outer):
+            return None
+        return Rows(start, int(outer), times // int(outer))
+
+
+def _sizes(node: fx.Node) -> list[Any]:
+    value = node.meta.get("val")
+    value = value[0] if isinstance(value, (tuple, list)) and value else value
+    return [size(s) for s in value.shape] if isinstance(value, Tensor) else []
+
+
+def _product(sizes: list[Any]) -> Any:
+    return prod(sizes, start=Integer(1))
+
+
+def _times(s: Any, batch: Any) -> int | None:
+    """How often `batch` goes into a size."""
+    factor = None if isinstance(s, int) else s / batch
+    return int(factor) if factor is not None and factor.is_Integer else None

@@ -176,7 +176,7 @@ def quotient(session: Session, item: Planned) -> Step:
 def taylor(session: Session, item: Planned) -> Step:
     node = item.node
     signals = list(dict.fromkeys(item.sharing.carrying.values()))
-    rows = [rows_of(shape_of(s), session.batch) for s in (*signals, node)]
+    rows = [rows_of(s, session.batch) for s in (*signals, node)]
     if (
         not all(r.samples for r in rows)
         and len({str((shape_of(s) or (1,))[0]) for s in (*signals, node)}) > 1
