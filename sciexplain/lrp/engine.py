@@ -251,8 +251,16 @@ def _by_owner(
         return [*found.booked.values(), *(_row_sums(r) for r in present)]
 
     def weighted(factor: Tensor) -> list[Tensor]:
-        scaled = [m * factor.reshape(-1, *[1] * (m.dim() - 1)).to(m.dtype) for m in message]
-        return sums(forward.back([scaled], keep=True)[0])
+        def times(m: Tensor) -> Tensor:
+            return m * factor.reshape(-1, *[1] * (m.dim() - 1)).to(m.dtype)
+
+        given = {a: a.outright for a in forward.accounts.values() if a.outright is not None}
+        for account, relevance_given in given.items():
+            account.outright = times(relevance_given)
+        back = forward.back([[times(m) for m in message]], keep=True)[0]
+        for account, relevance_given in given.items():
+            account.outright = relevance_given
+        return sums(back)
 
     n, first = len(seed.score), sums(grads)
     if n == 1:

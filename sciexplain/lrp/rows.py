@@ -7,7 +7,7 @@ from math import prod
 from typing import Any
 
 import torch
-from sympy import Integer
+from sympy import Integer  # type: ignore[import-untyped]
 from torch import Tensor, fx
 
 aten = torch.ops.aten
