@@ -15,6 +15,8 @@ from .plan import Plan, Planned, has_constants
 from .rules import AlphaBeta, Half
 from .steps import value_and_slope_at_zero
 
+_SYMBOL = re.compile(r"\b[a-z]+\d+\b")  # a size that is free, as the capture names it
+
 # What the constants of a kind of product are to it.
 _ROLE = {"gate": "gate", "attention": "attention weights", "quotient": "divisor", "product": "factor"}
 
@@ -22,7 +24,7 @@ _ROLE = {"gate": "gate", "attention": "attention weights", "quotient": "divisor"
 def plan_rows(plan: Plan) -> list[dict[str, Any]]:
     """One dict per operation between input and output."""
     rows = []
-    batch = plan.capture.batch
+    letters = _letters(plan)
     number = {id(item): i for i, item in enumerate(plan.operations)}
     for i, item in enumerate(plan.operations):
         first = next((a for a in item.node.all_input_nodes if a in item.signals), None)
@@ -32,8 +34,8 @@ def plan_rows(plan: Plan) -> list[dict[str, Any]]:
                 "path": item.path,
                 "kind": _kind(item),
                 "line": source(item.node)[0],
-                "input_shape": _shape(first, batch),
-                "output_shape": _shape(item.node, batch),
+                "input_shape": _shape(first, letters),
+                "output_shape": _shape(item.node, letters),
                 "input_sign": item.input_sign,
                 "rule": _rule(item),
                 "why": item.why or item.sharing.why,
@@ -53,6 +55,7 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
     return {
         "rules": {key: repr(rule) for key, rule in plan.composite},
         "left_out": plan.kept,
+        "sizes": sorted(set(_letters(plan).values()) - {"B"}),
         "constant_only": sum(n.op == "call_function" and shape_of(n) is not None for n in others),
     }
 
@@ -72,11 +75,24 @@ def _rule(item: Planned) -> str:
     return item.entry.how if rule is None else repr(rule)
 
 
-def _shape(node: Any, batch: Any) -> str:
+def _letters(plan: Plan) -> dict[str, str]:
+    """B for the batch, N1, N2, ... for other sizes that are free, by the symbols of the capture."""
+    shapes = [
+        shape_of(node) or ()
+        for item in plan.operations
+        for node in (*item.sharing.carrying.values(), item.node)
+    ]
+    batch = [] if isinstance(plan.capture.batch, int | None) else [str(plan.capture.batch)]
+    symbols = [s for shape in shapes for size in shape for s in _SYMBOL.findall(str(size))]
+    free = [s for s in dict.fromkeys(symbols) if s not in batch]
+    return {**dict.fromkeys(batch, "B"), **{symbol: f"N{i}" for i, symbol in enumerate(free, 1)}}
+
+
+def _shape(node: Any, letters: dict[str, str]) -> str:
     shape = shape_of(node) if isinstance(node, fx.Node) else None
     if shape is None:
         return ""
-    sizes = [str(s) if isinstance(s, int) else re.sub(rf"\b{batch}\b", "B", str(s)) for s in shape]
+    sizes = [letters.get(s) or _SYMBOL.sub(lambda found: letters[found[0]], s) for s in map(str, shape)]
     return f"({', '.join(sizes)})"
 
 
@@ -95,7 +111,7 @@ def _constant(item: Planned) -> list[str]:
         found.append("scale: 1 / sigma")
     if item.entry.kind == "recurrent" and "rnn" not in item.name:
         found.append("gates: inside")
-    if item.name == "aten.glu":
+    if item.entry.kind == "gated":
         found.append("gate: second half")
     if item.entry.kind == "attention" and item.constants:
         return [*found, "attention weights: inside"]

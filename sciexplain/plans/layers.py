@@ -145,12 +145,14 @@ def summary(rows: Sequence[Row], attrs: Mapping[Any, Any]) -> list[str]:
     rows : sequence of mappings
         As for `layers`.
     attrs : mapping
-        `composite`, its name; `rules`, text by key; `left_out`, the final function that is not explained;
+        `composite`, its name; `rules`, text by key; `sizes`, names of sizes besides the batch that are free;
+        `left_out`, the final function that is not explained;
         `constant_only`, how many operations lead to nothing but constants.
     """
     merged = sum(row["step"] != row["index"] for row in rows)
     count = _count(len(rows), "operation") + (f", {merged} merged into others" if merged else "")
-    found = [f"{count}, each has a rule; B is the batch."]
+    free = ", ".join(attrs.get("sizes", ()))
+    found = [f"{count}, each has a rule; B is the batch" + (f", sizes {free} are free too." if free else ".")]
     rules = ", ".join(f"{key} {rule}" for key, rule in dict(attrs.get("rules", {})).items())
     if rules:
         found.append(f"Composite {attrs.get('composite', '')}: {rules}.".replace(" :", ":"))

@@ -16,6 +16,7 @@ _COLOURS = {
     "recurrent": "#3c4aa3",
     "attention": "#8a3ab0",
     "gate": "#a03a78",
+    "gated": "#a03a78",
     "product": "#a8442a",
     "quotient": "#8a5a00",
     "norm": "#5a6b00",

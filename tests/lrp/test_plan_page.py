@@ -178,6 +178,16 @@ def test_sizes_that_hang_on_the_batch_say_so():
     assert plan.output_shape.tolist() == ["(2*B, 3)", "(2*B, 3)", "(B, 6)"]
 
 
+def test_free_sizes_get_letters():
+    class Ragged(nn.Module):
+        def forward(self, x, y):
+            return torch.cat([x.exp(), y.exp()]).sum(1)
+
+    plan = sx.plan(Ragged().eval(), (torch.randn(5, 3), torch.randn(4, 3)))
+    assert plan.output_shape.tolist() == ["(N1, 3)", "(N2, 3)", "(B, 3)", "(B)"]  # B: rows of the output
+    assert "B is the batch, sizes N1, N2 are free too." in str(plan)
+
+
 def test_a_mask_is_named():
     class Masked(nn.Module):
         def forward(self, x):

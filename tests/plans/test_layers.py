@@ -117,6 +117,10 @@ def test_the_summary_of_little():
     assert "1 operation more leads only to what is constant." in summary([], {"constant_only": 1})
 
 
+def test_free_sizes_are_named():
+    assert summary([], {"sizes": ["N1", "N2"]})[0].endswith("B is the batch, sizes N1, N2 are free too.")
+
+
 def test_the_same_thing_twice_at_one_operation_counts_once():
     cell = "gate: sigmoid (a); gate: sigmoid (b); mask: eq"
     lines = summary([row(0, "mul", constant=cell), row(1, "mul", constant="gate: tanh")], {})
