@@ -12,9 +12,9 @@ from .capture import shape_of
 from .operations.table import argument
 from .plan import Planned, has_constants
 from .rows import Whole, rows_of
-from .rules import Half
+from .rules import Half, SignalTakesAll
 from .sources import carry_places
-from .twins import Activation, Attend, Normalised, PassOn, Scale, Source, Taylor, tap
+from .twins import Activation, Attend, Bags, Normalised, PassOn, Scale, Source, Taylor, tap
 from .values import Values, fill, norm_scale, run_fixed, run_node
 
 if TYPE_CHECKING:
@@ -114,13 +114,12 @@ def batch_norm(session: Session, item: Planned) -> Step:
 def product(session: Session, item: Planned) -> Step:
     """Elementwise products, and sums of products of two signals with a constant bias or term."""
     node, places = item.node, item.places
-    whole = item.entry.kind == "weighted"
     share = 0.5 if isinstance(item.product, Half) else 1.0
-    if not whole:
+    place, scale = _term(node)
+    if place is None:
         if share == 1:
             return lambda values: run_fixed(node, values, places)
         return lambda values: Scale.apply(run_fixed(node, values, places), share)
-    place, scale = _term(node)
     term = node.args[place] if place is not None and place < len(node.args) else None
     open_account = session.account(item) if term is not None and term not in item.signals else None
 
@@ -148,6 +147,25 @@ def _term(node: fx.Node) -> tuple[int | None, float]:
     if name in ("linear", "bilinear") or "conv" in name:
         return [a.name for a in node.target._schema.arguments].index("bias"), 1  # type: ignore[union-attr]
     return None, 1
+
+
+def gated(session: Session, item: Planned) -> Step:
+    """a sigmoid(b) of the two halves of one tensor, in one call."""
+    node, rule = item.node, item.product
+    whole, half = isinstance(rule, Half), 0.5 if isinstance(rule, Half) else 1.0
+    signal_first = not (isinstance(rule, SignalTakesAll) and rule.signal == "second")
+    dim = argument(node, "dim", -1)
+    open_account = session.account(item) if whole or not signal_first else None
+
+    def step(values: Values) -> Any:
+        a, b = values[node.args[0]].chunk(2, dim)
+        gate = torch.sigmoid(b.detach())
+        if open_account is not None:
+            account = open_account(values)
+            gate = Activation.apply(b, account.slot, gate, 0.5, 0.25, account)
+        return Scale.apply((a if whole or signal_first else a.detach()) * gate, half)
+
+    return step
 
 
 def quotient(session: Session, item: Planned) -> Step:
@@ -243,7 +261,8 @@ def _spread(w: Any, x: Tensor, channelwise: bool) -> Tensor | None:
 
 
 def embedding(session: Session, item: Planned) -> Step:
-    return homogeneous(session, item)  # rows of a table that is a signal itself: values move
+    """Rows of a table that is a signal itself: values move."""
+    return homogeneous(session, item)
 
 
 def source(session: Session, item: Planned) -> Step:
@@ -255,12 +274,36 @@ def source(session: Session, item: Planned) -> Step:
         with torch.no_grad():
             y = run_node(node, values)
         carrier = carry_places(start, values["carriers"][start.input], values)
+        if isinstance(y, tuple):
+            return (Bags.apply(carrier, y[0], *_bags(node, values, y[0])), *y[1:])
         if not start.rows:
             carrier = carrier.expand(y.shape)
             values["carriers"][node] = carrier  # for rules of the input that share directly
         return Source.apply(carrier, y, start.rows)
 
     return step
+
+
+def _bags(node: fx.Node, values: Values, y: Tensor) -> tuple[Tensor, Tensor]:
+    """What each index adds to its bag (index, feature), and its bag (index,)."""
+    weight, indices, offsets = (fill(a, values) for a in node.args[:3])
+    if argument(node, "include_last_offset", False):
+        offsets = offsets[:-1]
+    places = torch.arange(len(indices), device=indices.device)
+    bag = torch.searchsorted(offsets.contiguous(), places, right=True) - 1
+    with torch.no_grad():
+        rows = weight[indices]
+        counts = (indices != argument(node, "padding_idx", -1)).to(rows.dtype)
+        mode = argument(node, "mode", 0)
+        if mode == 2:
+            wins = (rows == y[bag]) * counts[:, None]
+            ties = torch.zeros_like(y).index_add(0, bag, wins)
+            return rows * wins / ties[bag].clamp(min=1), bag
+        weights = fill(argument(node, "per_sample_weights"), values)
+        factor = counts if weights is None else counts * weights
+        if mode == 1:
+            factor = factor / torch.zeros_like(y[:, 0]).index_add(0, bag, counts).clamp(min=1)[bag]
+        return rows * factor[:, None], bag
 
 
 def attention(session: Session, item: Planned) -> Step:
@@ -339,6 +382,7 @@ BUILDERS: dict[str, Callable[[Session, Planned], Step]] = {
     "norm": batch_norm,
     "product": product,
     "weighted": product,
+    "gated": gated,
     "quotient": quotient,
     "taylor": taylor,
     "scaled": scaled,

@@ -147,7 +147,8 @@ def _absorbs(item: Planned) -> list[str]:
     if item.rule is not None:
         found = ["bias"] if item.rule.bias == "absorb" and _is_biased(item) else []
         found += ["epsilon"] if item.rule.stabiliser else []
-        return found + (["empty sides"] if isinstance(item.rule, AlphaBeta) else [])
+        found += ["empty sides"] if isinstance(item.rule, AlphaBeta) else []
+        return found + (["initial state"] if kind == "recurrent" and _starts_elsewhere(item) else [])
     if item.source is not None:
         return []
     if kind == "norm":
@@ -171,4 +172,11 @@ def _absorbs(item: Planned) -> list[str]:
 def _is_biased(item: Planned) -> bool:
     if item.call is not None:
         return any(part is not None for part in (item.call.bias, item.norm_before, item.norm_after))
-    return bool(argument(item.node, "has_biases"))
+    return bool(argument(item.node, "has_biases")) or argument(item.node, "b_ih") is not None
+
+
+def _starts_elsewhere(item: Planned) -> bool:
+    """Whether a recurrent layer is given an initial state that is a constant other than 0."""
+    given = argument(item.node, "hx")
+    states = [s for s in (given if isinstance(given, list | tuple) else [given]) if s is not None]
+    return any(s not in item.signals and name_of(s.target) != "aten.zeros" for s in states)

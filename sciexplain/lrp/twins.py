@@ -246,6 +246,20 @@ class Source(Function):
         return r.sum(-1) if ctx.rows else r, None, None
 
 
+class Bags(Function):
+    """Sums, means or extremes of rows of an embedding per bag; what each row adds goes to its index."""
+
+    @staticmethod
+    def forward(ctx: Any, carrier: Tensor, y: Tensor, parts: Tensor, bag: Tensor) -> Tensor:
+        ctx.save_for_backward(parts, bag)
+        return y.view_as(y)
+
+    @staticmethod
+    def backward(ctx: Any, c: Tensor) -> Any:
+        parts, bag = ctx.saved_tensors
+        return (c[bag] * parts).sum(-1), None, None, None
+
+
 class Attend(Function):
     """Attention with constant weights: A v, whose message is A^T c. A is computed anew on the way back."""
 

@@ -129,6 +129,9 @@ def _share(node: fx.Node, places: list[Any], roles: Roles, composite: Composite)
         if i not in entry.signals:
             what = f"its argument {i!r} is" if isinstance(i, str) else "one of its parameters is"
             return Sharing({p: v for p, _, v in places}, refused=f"{what} computed from the input")
+    if entry.kind == "gated":
+        rule, why, key = composite.resolve_product(module_path(node), "gate")
+        return Sharing({p: v for p, _, v in rest}, constant, "gate", rule, why, key)
     factors = _factors(node, entry, rest)
     if factors is None:
         return Sharing({p: v for p, _, v in rest}, constant)

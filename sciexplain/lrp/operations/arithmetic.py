@@ -39,8 +39,7 @@ operation(
     constant=(3,),
     how="weights are constant, values share in proportion; Half: AttnLRP",
 )
-operation(aten.glu, "homogeneous", sign=signed, how="the first half takes all, its gate is constant",
-          paper="Arras et al. 2017, eq. 3")  # fmt: skip
+operation(aten.glu, "gated", sign=signed, how="the first half takes all, its gate is constant")
 operation(aten.bilinear, "product", signals=(0, 1), sign=signed, how="the two signals take half each")
 
 # first order at the input

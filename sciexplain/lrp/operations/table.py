@@ -21,6 +21,7 @@ Kind = Literal[
     "norm",  # batch norm in eval mode: merged into a weighted operation, else affine
     "scaled",  # norms of the sample itself: the scale is constant
     "product",  # several factors: the product rules of the composite
+    "gated",  # a gate and its signal in one call
     "quotient",  # the divisor is constant, or a product rule says otherwise
     "attention",  # scaled dot-product attention in one call
     "taylor",  # first order at the input, the remainder is absorbed
@@ -76,6 +77,7 @@ _PAPERS = {
     "norm": "Hui and Binder 2019; merged",
     "scaled": "Ali et al. 2022, section 3.2",
     "product": "Arras et al. 2017 and 2019; Achtibat et al. 2024, section 3.3",
+    "gated": "Arras et al. 2017, eq. 3",
     "quotient": "Ali et al. 2022, section 3.2",
     "attention": "Ali et al. 2022, section 3.1; Achtibat et al. 2024",
     "taylor": "Achtibat et al. 2024, section 3.2",

@@ -75,11 +75,7 @@ class BoundRule:
     def message(self, a: Tensor, out: Outputs) -> tuple[Tensor, Tensor]:
         """c at the input, and what the operation absorbs of each sample."""
         c_in, absorbed = None, None
-        branch = out.z
-        if self._excludes and any(
-            p.where for p in self.parts
-        ):  # without the bias, z is the sum of the inputs
-            branch = self.op(a, self.weight)
+        branch = self._branch(a, out.z)
         for part in self.parts:
             gain, lost = self._gain(part, a, out, branch)
             message = self._adjoint(part, gain, a)
@@ -113,6 +109,11 @@ class BoundRule:
             extra, homeless = self._evenly(share, mask.expand_as(a), connected, out.rows)
             r, lost = r + extra, lost + homeless
         return r, lost
+
+    def _branch(self, a: Tensor, z: Tensor) -> Tensor:
+        """What decides which parts share: the sum of what counts, without a bias that is excluded."""
+        decides = self._excludes and any(p.where for p in self.parts)
+        return self.op(a, self.weight) if decides else z
 
     def _apply(self, part: Part, a: Tensor) -> Tensor:
         if part.up is part.down or self.nonnegative_input:
