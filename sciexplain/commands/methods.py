@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import CommandError
 
 if TYPE_CHECKING:
-    from sciexplain.lrp.rules import Rule
+    from sciexplain.lrp.rules import ProductRule, Rule
     from sciexplain.methods import Method
 
 # For the help text, which must not load torch to know them; a test holds them against the library.
@@ -24,7 +24,18 @@ COMPOSITES = (
     "cp_lrp",
 )
 OTHERS = ("gradient_times_input", "sensitivity", "integrated_gradients")
-RULES = ("Zero", "Epsilon", "Gamma", "AlphaBeta", "ZPlus", "ZBox", "WSquare", "Flat")
+RULES = (
+    "Zero",
+    "Epsilon",
+    "Gamma",
+    "AlphaBeta",
+    "ZPlus",
+    "ZBox",
+    "WSquare",
+    "Flat",
+    "SignalTakesAll",
+    "Half",
+)
 
 _KEYED = re.compile(r"\s*([^=()]+?)\s*=(?!=)\s*(.+)", re.DOTALL)
 
@@ -33,7 +44,7 @@ class RuleTextError(CommandError):
     """A rule text that is no rule."""
 
 
-def parse_rule(text: str) -> Rule:
+def parse_rule(text: str) -> Rule | ProductRule:
     """A rule from its text, such as "Gamma(0.25)" or "ZBox(low=0, high=1)".
 
     Raises
@@ -57,7 +68,8 @@ def parse_rule(text: str) -> Rule:
     if not isinstance(named, ast.Name):
         raise _refused(text, "is no rule")
     kind = getattr(rules, named.id, None) if named.id in rules.__all__ else None
-    if not (isinstance(kind, type) and issubclass(kind, rules.Rule)) or kind is rules.Rule:
+    bases = (rules.Rule, rules.ProductRule)
+    if not (isinstance(kind, type) and issubclass(kind, bases)) or kind in bases:
         raise _refused(text, f"names no rule {named.id!r}")
     try:
         values = [ast.literal_eval(a) for a in call.args] if call else []
@@ -82,13 +94,13 @@ def parse_method(name: str, rule_texts: Sequence[str], input_rule: str | None) -
     from sciexplain.lrp.composites import KINDS, Composite
     from sciexplain.methods import LRP, method
 
-    entries: dict[str, Rule] = {}
+    entries: dict[str, Rule | ProductRule] = {}
     for text in rule_texts:
         keyed = _KEYED.fullmatch(text)
         rule = parse_rule(keyed[2] if keyed else text)
         for key in [keyed[1].strip("'\"")] if keyed else KINDS:
             entries[key] = rule
-    entry = parse_rule(input_rule) if input_rule is not None else None
+    entry: Any = parse_rule(input_rule) if input_rule is not None else None  # LRP refuses what cannot be one
     found = method(name)
     if not entries and entry is None:
         return found
@@ -110,5 +122,5 @@ def _name(keyword: ast.keyword) -> str:
 
 
 def _refused(text: str, why: str) -> RuleTextError:
-    example: Any = "'conv=Gamma(0.25)', 'encoder.0=ZPlus()', 'Epsilon(1e-6)'"
+    example: Any = "'conv=Gamma(0.25)', 'encoder.0=ZPlus()', 'attention=Half()'"
     return RuleTextError(f"{text!r} {why}; rules are {', '.join(RULES)}, written as in {example}.")

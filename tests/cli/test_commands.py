@@ -13,7 +13,7 @@ import pytest
 import sciexplain as sx
 from sciexplain.cli import main
 from sciexplain.commands import methods
-from sciexplain.commands.methods import RuleTextError, parse_rule
+from sciexplain.commands.methods import RuleTextError, parse_method, parse_rule
 from sciexplain.plans.columns import as_text
 
 
@@ -61,13 +61,14 @@ def test_version_and_usage(run):
 
 def test_names_in_the_help_are_those_of_the_library():
     from sciexplain.lrp.composites import COMPOSITES
-    from sciexplain.lrp.rules import Rule
+    from sciexplain.lrp.rules import ProductRule, Rule
     from sciexplain.methods import METHODS
 
     assert set(methods.COMPOSITES) == set(COMPOSITES)
     assert {*methods.OTHERS, "lrp"} == set(METHODS)
     kinds = [getattr(sx.rules, name) for name in sx.rules.__all__]
-    rules = {k.__name__ for k in kinds if isinstance(k, type) and issubclass(k, Rule) and k is not Rule}
+    bases = (Rule, ProductRule)
+    rules = {k.__name__ for k in kinds if isinstance(k, type) and issubclass(k, bases) and k not in bases}
     assert set(methods.RULES) == rules
 
 
@@ -80,6 +81,8 @@ def test_names_in_the_help_are_those_of_the_library():
         ("AlphaBeta(alpha=3, beta=2, bias='absorb')", sx.rules.AlphaBeta(3, 2, "absorb")),
         ("ZBox(-1, 1.5)", sx.rules.ZBox(-1, 1.5)),
         ("Epsilon(1e-3)", sx.rules.Epsilon(1e-3)),
+        ("Half()", sx.rules.Half()),
+        ("SignalTakesAll('first')", sx.rules.SignalTakesAll("first")),
     ],
 )
 def test_rule_texts(text, rule):
@@ -91,6 +94,7 @@ def test_rule_texts(text, rule):
     [
         ("Gama(0.25)", "names no rule 'Gama'"),
         ("Rule()", "names no rule"),
+        ("ProductRule()", "names no rule"),
         ("Bias('absorb')", "names no rule"),
         ("Gamma(", "is no rule"),
         ("", "is no rule"),
@@ -118,6 +122,8 @@ def test_rule_texts_that_are_none(text, words):
         (["--rule", "conv=Gama(1)"], "names no rule 'Gama'"),
         (["--input-rule", "ZBox(0"], "is no rule"),
         (["--rule", "encoder.7=ZPlus()"], "encoder.7"),
+        (["--rule", "Half()"], "'conv' needs a Rule, got Half()"),
+        (["--input-rule", "Half()"], "input=Half() is no Rule"),
         (["--method", "sensitivity", "--rule", "ZPlus()"], "has no rules"),
         (["--method", "epsilon_pluss"], "Did you mean 'epsilon_plus'"),
     ],
@@ -129,6 +135,11 @@ def test_wrong_rules_are_problems_not_tracebacks(folder, run, options, words):
         assert err.startswith("error: ")
         assert words in err
     assert not (folder / "r.nc").exists()
+
+
+def test_rules_of_products_have_the_kind_of_product_as_key():
+    method = parse_method("epsilon", ["attention=Half()"], None)
+    assert method.rules == sx.Composite({**dict(sx.COMPOSITES["epsilon"]), "attention": sx.rules.Half()})
 
 
 def test_plan_in_every_form(folder, run, net, x):

@@ -178,6 +178,33 @@ def test_sizes_that_hang_on_the_batch_say_so():
     assert plan.output_shape.tolist() == ["(2*B, 3)", "(2*B, 3)", "(B, 6)"]
 
 
+class Recurrent(nn.Module):
+    def __init__(self, layer, state=None):
+        super().__init__()
+        self.layer, self.state = layer, state
+
+    def forward(self, x):
+        return self.layer(x, self.state)[0]
+
+
+@pytest.mark.parametrize(
+    ("layer", "state", "constant", "absorbs"),
+    [
+        (nn.LSTM(3, 4, 2), None, "gates: inside", "bias; epsilon"),
+        (nn.LSTM(3, 4, bias=False), None, "gates: inside", "epsilon"),
+        (nn.GRU(3, 4, bidirectional=True), None, "gates: inside", "bias; epsilon"),
+        (nn.RNN(3, 4), None, "", "bias; epsilon"),
+        (nn.RNN(3, 4, bias=False), torch.ones(1, 2, 4), "", "epsilon; initial state"),
+        (nn.LSTM(3, 4), (torch.ones(1, 2, 4),) * 2, "gates: inside", "bias; epsilon; initial state"),
+    ],
+)
+def test_recurrent_layers(layer, state, constant, absorbs):
+    plan = sx.plan(Recurrent(layer, state).eval(), torch.randn(5, 2, 3))
+    (row,) = plan[plan.kind == "recurrent"].itertuples()
+    assert (row.constant, row.absorbs) == (constant, absorbs)
+    assert row.rule == "Epsilon(epsilon=1e-06)"
+
+
 def test_free_sizes_get_letters():
     class Ragged(nn.Module):
         def forward(self, x, y):
