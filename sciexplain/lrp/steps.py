@@ -293,7 +293,9 @@ def _bags(node: fx.Node, values: Values, y: Tensor) -> tuple[Tensor, Tensor]:
     bag = torch.searchsorted(offsets.contiguous(), places, right=True) - 1
     with torch.no_grad():
         rows = weight[indices]
-        counts = (indices != argument(node, "padding_idx", -1)).to(rows.dtype)
+        padding = argument(node, "padding_idx")
+        counts = torch.ones_like(indices) if padding is None else indices != padding
+        counts = counts.to(rows.dtype)
         mode = argument(node, "mode", 0)
         if mode == 2:
             wins = (rows == y[bag]) * counts[:, None]

@@ -141,7 +141,8 @@ class Tap(Function):
     @staticmethod
     def backward(ctx: Any, c: Tensor) -> Any:
         (k,) = ctx.saved_tensors
-        return c, ctx.account.rows(inner(c, k)), None, None
+        share = torch.where(c == 0, 0, inner(c, k))  # a mask of minus infinity takes nothing
+        return c, ctx.account.rows(share), None, None
 
 
 def tap(y: Tensor, k: Tensor, account: Account) -> Tensor:
@@ -205,7 +206,7 @@ class Taylor(Function):
             grads = torch.autograd.grad(ctx.run(*leaves), leaves, c)
         absorbed = ctx.account.rows(inner(c, y))
         for rows, x, g in zip(ctx.rows, xs, grads):
-            absorbed = absorbed - rows(inner(g, x))
+            absorbed = absorbed - rows(torch.where(g == 0, 0, inner(g, x)))  # minus infinity takes nothing
         return ctx.account.booked(absorbed), None, None, None, *grads
 
 
