@@ -61,7 +61,7 @@ def explain(
         In eval mode. It is left as it was.
     inputs : Tensor, array or DataArray (sample, ...), or a tuple or dict of them
         A tuple is positional, a dict by keyword; both may be nested and hold plain Python values. Dims and
-        coordinates of a DataArray carry through. Arrays are converted to the model's precision. Integer inputs
+        coordinates of a DataArray carry through. Arrays are converted to the model's precision. Integers
         carry relevance where they index embeddings, are pictures (uint8), or are all there is.
     target : "predicted", int, label, sequence of them per sample, Contrast, Targets, or callable
         Which output is explained; labels are those of the coordinate "output". A callable maps the outputs
@@ -74,7 +74,8 @@ def explain(
     coords : mapping, optional
         Coordinates by name; "output" labels the outputs and comes back as coordinate `output_label`.
     layers : sequence of str
-        Module paths whose relevance is wanted too, as `relevance_PATH`.
+        Module paths whose relevance is wanted too: `relevance_PATH` = `input_PATH` * `message_PATH`, of what
+        the module returns (at its last call; after a batch norm and ReLU that are done in one step with it).
     output_relevance : array like the outputs, optional
         R at the output, in place of a target.
     output : "logit" or "as_is"
@@ -92,9 +93,10 @@ def explain(
     Dataset
         `relevance`, `input`, `message` (input's dims), `score`, `target`, `conservation_error` (sample),
         `output` (sample, output), `absorbed` (sample, operation). score = sum of relevance + sum of
-        absorbed, to `conservation_error` relative to max(|score|, sum |relevance|). With Targets all but `input`
-        and `output` have the leading dim `explained`. Where the rows of an input are no samples (atoms of several
-        molecules), its relevance has a row dim and the coordinate `ROW_sample`.
+        absorbed, to `conservation_error` relative to max(|score|, sum |relevance|). With Targets, or a list
+        of conditions, all but `input` and `output` have the leading dim `explained`. Where the rows of an
+        input are no samples (atoms of several molecules), its relevance has a row dim and the coordinate
+        `ROW_sample`.
 
     Raises
     ------
@@ -160,8 +162,8 @@ def explain(
         for k in range(len(parts[0]))
     ]
     ds = datasets[0]
-    if isinstance(target, Targets):
-        ds = stacked(datasets, [d.target.values[0] for d in datasets])
+    if isinstance(target, Targets) or prepared.conditions:
+        ds = stacked(datasets, isinstance(target, Targets), prepared.conditions)
     _check(ds, chosen, first, dtype)
     return ds
 

@@ -14,7 +14,7 @@ import xarray as xr
 from torch import Tensor
 
 from .inputs import Labelled
-from .lrp.engine import Attribution
+from .lrp.engine import Attribution, Layer
 from .lrp.errors import TargetError
 from .lrp.targets import Seed
 from .methods import Method
@@ -35,7 +35,7 @@ def to_cpu(part: Attribution, n: int | None) -> Attribution:
     return Attribution(
         [None if v is None else cpu(v) for v in part.relevance],
         [None if v is None else cpu(v) for v in part.message],
-        {k: cpu(v) for k, v in part.layers.items()},
+        {k: Layer(cpu(v.relevance), cpu(v.activation), cpu(v.message)) for k, v in part.layers.items()},
         None if part.outputs is None else cpu(part.outputs),
         Seed(cpu(message), cpu(start.score), start.chosen[:n], cpu(start.absorbed)),
         cpu(part.absorbed),
@@ -80,11 +80,15 @@ def label(
             if parts[0].message[i] is not None:
                 messages[name] = relevance[name].copy(data=_join([p.message[i] for p in parts]))
     for path in parts[0].layers:
-        values = _join([p.layers[path] for p in parts])
+        found = [p.layers[path] for p in parts]
+        values = _join([f.relevance for f in found])
         fits = len(values) == n
         layer_dims = (sample if fits else f"{path}_0", *(f"{path}_{k}" for k in range(1, values.ndim)))
         own = along if fits else _ragged(layer_dims[0], np.full(len(values), -1), sample)
         relevance[path] = xr.DataArray(values, dims=layer_dims, coords=own)
+        if not found[0].activation.is_complex():
+            inputs[path] = relevance[path].copy(data=_join([f.activation for f in found]))
+            messages[path] = relevance[path].copy(data=_join([f.message for f in found]))
     chosen = [c for p in parts for c in p.seed.chosen]
     if labels is not None:
         chosen = [labels[c] if isinstance(c, int) else c for c in chosen]
@@ -162,16 +166,28 @@ def _outputs(
     return xr.DataArray(outputs, dims=(sample, "output"), coords=coords)
 
 
-def stacked(datasets: list[xr.Dataset], names: Sequence[Any]) -> xr.Dataset:
-    """The datasets of several targets as one, with the leading dim `explained`."""
+def stacked(datasets: list[xr.Dataset], by_target: bool, conditions: Sequence[str]) -> xr.Dataset:
+    """The datasets of several targets, conditions or both (targets in the outer loop) as one.
+
+    The leading dim `explained` names them; where there are conditions, a coordinate `condition` does.
+    """
     first = datasets[0]
+    under = [conditions[k % len(conditions)] for k in range(len(datasets))] if conditions else []
+    targets = [ds["target"].values[0] for ds in datasets]
+    if by_target:
+        names = [f"{t}, {c}" for t, c in zip(targets, under)] if under else targets
+    else:
+        names = list(under)
     own = [v for v in first.data_vars if not str(v).startswith("input")]
     joined = {
         v: xr.concat([ds[v] for ds in datasets], dim=EXPLAINED, combine_attrs="override", coords="minimal",
                      compat="override", join="exact")
         for v in own
     }  # fmt: skip
-    result = first.assign(joined).assign_coords({EXPLAINED: np.asarray(names)})
+    coords: dict[str, Any] = {EXPLAINED: np.asarray(names)}
+    if under:
+        coords["condition"] = (EXPLAINED, under)
+    result = first.assign(joined).assign_coords(coords)
     validate(result)
     return result
 

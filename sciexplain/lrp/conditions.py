@@ -166,7 +166,9 @@ def choices(session: Session, given: Sequence[Condition]) -> list[tuple[Spot, Vi
     return found
 
 
-Placed = list[tuple[int, int, tuple[int, ...]]]  # dimension, channels in it per sample (0: all of it), indices
+Placed = list[
+    tuple[int, int, tuple[int, ...]]
+]  # dimension, channels in it per sample (0: all of it), indices
 
 
 def _placed(plan: Plan, spot: Spot, path: str, dims: Mapping[Dim, tuple[int, ...]]) -> Placed:
@@ -188,12 +190,14 @@ def _placed(plan: Plan, spot: Spot, path: str, dims: Mapping[Dim, tuple[int, ...
         else:
             at = int(dim)
             if not -rank <= at < rank:
-                raise PlanError(f"The condition for {path!r} names dimension {dim} of the shape {_shown(node)}.")
+                raise PlanError(
+                    f"The condition for {path!r} names dimension {dim} of the shape {_shown(node)}."
+                )
             at %= rank
         if at == rows.where and not group:
             raise PlanError(
-                f"The condition for {path!r} names dimension {at} of the shape {_shown(node)}, which numbers the"
-                " samples. A condition holds for all samples; explain them apart for others."
+                f"The condition for {path!r} names dimension {at} of the shape {_shown(node)}, which numbers"
+                " the samples. A condition holds for all samples; explain them apart for others."
             )
         found.append((at, group, indices))
     return found
@@ -204,7 +208,9 @@ def _attentions(plan: Plan, path: str) -> list[Spot]:
     items = [plan.of[node] for node in inside(plan, path)]
     found = [i for i in items if i.entry.kind == "attention" or i.sharing.kind == "attention"]
     if not found:
-        raise PlanError(f"The condition for {path!r} names heads, but no attention is paid inside that module.")
+        raise PlanError(
+            f"The condition for {path!r} names heads, but no attention is paid inside that module."
+        )
     return [Spot(item.node, item.result) for item in found]
 
 
@@ -227,7 +233,7 @@ _STAY = ("contiguous", "clone", "dropout", "alias", "detach", "flip", "roll", "t
 
 
 def _channel_dim(plan: Plan, node: fx.Node) -> int | None:
-    """The dimension of the channels: told by the operation itself or by those before it that keep the shape."""
+    """Told by the operation itself, or by those before it where it keeps the shape."""
     rank = len(shape_of(node) or ())
     if rank == 2:
         return 1

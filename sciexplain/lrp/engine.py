@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, fx
 
 from .capture import is_float
-from .errors import PlanError
 from .owners import by_sample
 from .plan import Plan
 from .rewrite import Session
@@ -19,6 +18,15 @@ from .targets import Seed
 from .tracing import no_autocast
 from .twins import Account, inner
 from .values import Values
+
+
+@dataclass
+class Layer:
+    """The product structure R = a c of one layer; a and c have its shape."""
+
+    relevance: Tensor
+    activation: Tensor
+    message: Tensor
 
 
 @dataclass
@@ -31,7 +39,7 @@ class Attribution:
         Per model input, its shape; None for inputs that carry none (masks).
     message : list of Tensor or None
         c with R = x c; None where a rule returned relevance directly, and for integer inputs.
-    layers : dict of str to Tensor
+    layers : dict of str to Layer
     outputs : Tensor or None
         The (logit) output that was explained; None where the target is a function of several outputs.
     seed : Seed
@@ -44,7 +52,7 @@ class Attribution:
 
     relevance: list[Tensor | None]
     message: list[Tensor | None]
-    layers: dict[str, Tensor]
+    layers: dict[str, Layer]
     outputs: Tensor | None
     seed: Seed
     absorbed: Tensor
@@ -71,22 +79,16 @@ def conservation(
     return torch.where(scale > 0, gap / scale, gap)
 
 
-def layer_node(plan: Plan, path: str) -> fx.Node:
-    """The node that holds the result of a module: its last operation, or the step that performs it."""
-    found = None
-    for item in plan.operations:
-        if item.path == path or item.path.startswith(path + "."):
-            found = (item.merged_into or item).result
-    if found is None:
-        paths = list(dict.fromkeys(item.path for item in plan.operations if item.path))
-        raise PlanError(
-            f"No operation between input and output belongs to a module {path!r}."
-            f" Modules: {', '.join(paths)}."
-        )
-    return found
-
-
 _TOGETHER = 16  # messages in one backward pass: activations are shared, gradients are not
+
+
+@dataclass
+class _Sent:
+    """The messages to all outputs for one seed, under one condition."""
+
+    seed: Seed
+    messages: list[Tensor]
+    condition: int
 
 
 @dataclass
@@ -99,25 +101,26 @@ class _Pass:
     carriers: dict[fx.Node, Tensor]
     layers: dict[str, Tensor]
     accounts: dict[int, Account]
+    tickets: list[Tensor]
 
     @property
     def wanted(self) -> list[Tensor]:
         slots = [a.slot for a in self.accounts.values()]
         return [*self.leaves.values(), *self.carriers.values(), *self.layers.values(), *slots]
 
-    def back(self, messages: list[list[Tensor]], keep: bool) -> list[_Grads]:
+    def back(self, messages: list[_Sent], keep: bool) -> list[_Grads]:
         """What returns for each set of messages; several sets go back together."""
         if len(messages) > _TOGETHER:
             parts = [messages[i : i + _TOGETHER] for i in range(0, len(messages), _TOGETHER)]
             return [g for part in parts for g in self.back(part, keep or part is not parts[-1])]
-        if len(messages) == 1:
-            found = torch.autograd.grad(
-                self.outputs, self.wanted, messages[0], allow_unused=True, retain_graph=keep
-            )
+        sent = [[*m.messages, *(_one_hot(t, m.condition) for t in self.tickets)] for m in messages]
+        ends = [*self.outputs, *self.tickets]
+        if len(sent) == 1:
+            found = torch.autograd.grad(ends, self.wanted, sent[0], allow_unused=True, retain_graph=keep)
             return [self._sort(found)]
-        stacked = [torch.stack(m) for m in zip(*messages)]
+        stacked = [torch.stack(m) for m in zip(*sent)]
         found = torch.autograd.grad(
-            self.outputs, self.wanted, stacked, allow_unused=True, retain_graph=keep, is_grads_batched=True
+            ends, self.wanted, stacked, allow_unused=True, retain_graph=keep, is_grads_batched=True
         )
         return [self._sort([None if g is None else g[k] for g in found]) for k in range(len(messages))]
 
@@ -157,9 +160,8 @@ def run(
     session: Session,
     inputs: Sequence[Tensor],
     start: Callable[[Any], Seed | list[Seed]],
-    layers: Sequence[str] = (),
 ) -> list[Attribution]:
-    """Propagate relevance from `start(outputs)` back to the inputs and to named layers.
+    """Propagate relevance from `start(outputs)` back to the inputs and to the session's layers.
 
     Parameters
     ----------
@@ -168,20 +170,17 @@ def run(
         Tensors among the flattened model inputs.
     start : callable
         (output, or all outputs in the model's structure) -> Seed, or several: one backward pass serves all.
-    layers : sequence of str
-        Module paths.
 
     Returns
     -------
-    list of Attribution, one per seed
+    list of Attribution, one per seed and, for each, per condition of the session
     """
     plan = session.plan
-    named = {path: layer_node(plan, path) for path in layers}
     with torch.inference_mode(False), torch.enable_grad(), no_autocast():
         values = _begin(session, inputs)
         leaves = {n: values[n] for n in plan.capture.inputs if is_float(n)}
         carriers = {n: values["carriers"][n] for n in list(values["carriers"])}
-        session.forward(values, {*plan.outputs, *plan.capture.outputs, *named.values()})
+        session.forward(values, {*plan.outputs, *plan.capture.outputs})
         begun = start(values[plan.outputs[0]].detach() if plan.single else _structured(plan, values))
         seeds = [session.start_at(s, values) for s in (begun if isinstance(begun, list) else [begun])]
         forward = _Pass(
@@ -189,38 +188,37 @@ def run(
             [values[n] for n in plan.outputs],
             leaves,
             carriers,
-            {path: values[n] for path, n in named.items()},
+            {path: values["layers"][path] for path in session.layers},
             values["accounts"],
+            values["tickets"],
         )
         del values
         mixed = _rows_are_no_samples(forward, inputs, len(seeds[0].score))
-        messages = [_messages(plan, s) for s in seeds]
-        found = forward.back(messages, mixed)
-        return [
-            _attribution(session, forward, inputs, seed, message, grads, mixed)
-            for seed, message, grads in zip(seeds, messages, found)
-        ]
+        under = range(max(1, len(session.conditions)))
+        sent = [_Sent(s, m, k) for s, m in ((s, _messages(plan, s)) for s in seeds) for k in under]
+        found = forward.back(sent, mixed)
+        return [_attribution(session, forward, inputs, s, grads, mixed) for s, grads in zip(sent, found)]
 
 
 def _attribution(
     session: Session,
     forward: _Pass,
     inputs: Sequence[Tensor],
-    seed: Seed,
-    message: list[Tensor],
+    sent: _Sent,
     grads: _Grads,
     mixed: bool,
 ) -> Attribution:
+    seed = sent.seed
     nodes = session.plan.capture.inputs
     pairs = [grads.relevance(node, x) for node, x in zip(nodes, inputs)]
     relevance, messages = [r for r, _ in pairs], [c for _, c in pairs]
-    layers = {
-        path: torch.zeros_like(a) if g is None else inner(g, a.detach())
-        for (path, a), g in zip(forward.layers.items(), grads.layers.values())
-    }
+    layers = {}
+    for (path, a), g in zip(forward.layers.items(), grads.layers.values()):
+        c = torch.zeros_like(a) if g is None else g
+        layers[path] = Layer(inner(c, a.detach()), a.detach(), c)
     booked, total, owners = grads.booked, None, None
     if mixed:
-        booked, total, owners = _by_owner(forward, inputs, seed, message, grads, relevance)
+        booked, total, owners = _by_owner(forward, inputs, sent, grads, relevance)
     absorbed = _absorbed(len(session.accounts), booked, seed)
     error = conservation(seed.score, relevance, absorbed, total)
     output = forward.outputs[0].detach() if session.plan.single else None
@@ -238,8 +236,7 @@ def _rows_are_no_samples(forward: _Pass, inputs: Sequence[Tensor], n: int) -> bo
 def _by_owner(
     forward: _Pass,
     inputs: Sequence[Tensor],
-    seed: Seed,
-    message: list[Tensor],
+    sent: _Sent,
     grads: _Grads,
     relevance: list[Tensor | None],
 ) -> tuple[dict[int, Tensor], Tensor, list[Tensor | None]]:
@@ -257,11 +254,12 @@ def _by_owner(
         given = {a: a.outright for a in forward.accounts.values() if a.outright is not None}
         for account, relevance_given in given.items():
             account.outright = times(relevance_given)
-        back = forward.back([[times(m) for m in message]], keep=True)[0]
+        back = forward.back([replace(sent, messages=[times(m) for m in sent.messages])], keep=True)[0]
         for account, relevance_given in given.items():
             account.outright = relevance_given
         return sums(back)
 
+    seed = sent.seed
     n, first = len(seed.score), sums(grads)
     if n == 1:
         split = [t.sum()[None] for t in first]
@@ -307,8 +305,14 @@ def _begin(session: Session, inputs: Sequence[Tensor]) -> Values:
         batch if isinstance(batch, int) else int(batch.subs(sizes)) if batch is not None else 1
     )
     values["sizes"], values["device"] = sizes, inputs[0].device
-    values["carriers"], values["accounts"] = carriers, {}
+    values["carriers"], values["accounts"], values["layers"], values["tickets"] = carriers, {}, {}, []
     return values
+
+
+def _one_hot(ticket: Tensor, k: int) -> Tensor:
+    message = torch.zeros_like(ticket)
+    message[k] = 1
+    return message
 
 
 def _structured(plan: Plan, values: Values) -> Any:

@@ -58,7 +58,7 @@ class Spot:
 
 
 def results(plan: Plan, path: str) -> list[Spot]:
-    """What the module `path` hands on that carries relevance: of every call, in the order of the forward pass.
+    """What the module `path` hands on that carries relevance: of every call, in forward order.
 
     Raises
     ------
@@ -74,8 +74,9 @@ def results(plan: Plan, path: str) -> list[Spot]:
         over = {*chain, item.norm_before, input_of(chain, signal, plan)}
         if any(spot.node in over for spot in found):
             raise PlanError(
-                f"{item.rule} at {item.path or '(model)'} shares relevance with the input directly, past {path!r}:"
-                " nothing can be read or chosen there. Name a later layer, or another rule for the input."
+                f"{item.rule} at {item.path or '(model)'} shares relevance with the input directly, past"
+                f" {path!r}: nothing can be read or chosen there. Name a later layer, or another rule for the"
+                " input."
             )
     return found
 

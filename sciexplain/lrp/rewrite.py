@@ -6,15 +6,19 @@ the rules' modified weights prepared once, then any number of batches run throug
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, fx
+from torch.utils import _pytree as pytree
 
 from .capture import Model, shape_of
 from .carriers import box_at, carry, input_of
+from .conditions import Condition, choices
+from .layers import Visit, results
+from .operations.weighted import Einsum
 from .plan import Plan, Planned
 from .recurrent import recurrent
 from .rows import Rows, Whole, rows_of, size
@@ -26,6 +30,7 @@ from .twins import Account, Direct, weighted
 from .values import Values, fill, norm_scale, run_node
 
 OpenAccount = Callable[[Values], Account]
+T = TypeVar("T")
 
 
 class Session:
@@ -35,17 +40,24 @@ class Session:
     ----------
     accounts : list of str
         Names of the operations that may absorb relevance, in the order of the forward pass.
+    layers : sequence of str
+        Module paths whose results a run keeps.
+    conditions : sequence of Condition
+        A run propagates once under each; without any, once.
     """
 
-    def __init__(self, plan: Plan, model: Model) -> None:
-        self.plan = plan
+    def __init__(
+        self, plan: Plan, model: Model, layers: Sequence[str] = (), conditions: Sequence[Condition] = ()
+    ) -> None:
+        self.plan, self.layers, self.conditions = plan, layers, conditions
         self.batch = plan.capture.batch
-        kinds = [n.meta["val"] for n in plan.wiring.sources]
-        self.dtype = next((v.dtype for v in kinds if isinstance(v, Tensor)), torch.get_default_dtype())
+        kinds = [v for n in plan.wiring.sources for v in pytree.tree_leaves(n.meta["val"])]
+        floats = [v.dtype for v in kinds if isinstance(v, Tensor) and v.is_floating_point()]
+        self.dtype = floats[0] if floats else torch.get_default_dtype()  # of the relevance of integer inputs
         self.accounts: list[str] = []
         self.constants: Values = dict(plan.capture.tensors(model))
         self._steps: list[tuple[fx.Node, Step, list[fx.Node]]] = []
-        self._bound: dict[Any, BoundRule] = {}
+        self._bound: dict[Any, Any] = {}
         self._last: int | None = None  # account of the operation whose result is the output
         nodes = [n for n in plan.capture.graph.nodes if n in plan.needed and n.op == "call_function"]
         with torch.no_grad():
@@ -60,13 +72,28 @@ class Session:
                 self._steps.append((node, _auxiliary(node), node.all_input_nodes))
             elif item.merged_into is None:
                 self._steps.append((item.result, self._twin(item), _reads(item)))
+        self._visit()
         self._release = self._last_uses()
 
     # Building
 
-    def account(self, item: Planned, rows: Rows | None = None) -> OpenAccount:
+    def _visit(self) -> None:
+        """Let runs keep the results of layers, and choose channels where conditions say so."""
+        kept = [(results(self.plan, path)[-1], _keep(path)) for path in self.layers]
+        chosen = choices(self, self.conditions)
+        if any(spot.step in self.plan.outputs for spot, _ in chosen):
+            self._last = None
+        at = {result: i for i, (result, _, _) in enumerate(self._steps)}
+        # relevance of a layer is what the condition lets through: on the way back, the choice comes first
+        entering = [v for v in (*chosen, *kept) if v[0].entering is not None]
+        leaving = [v for v in (*kept, *chosen) if v[0].entering is None]
+        for spot, visit in (*entering, *leaving):
+            result, step, reads = self._steps[at[spot.step]]
+            self._steps[at[spot.step]] = (result, spot.around(step, visit), reads)
+
+    def account(self, item: Planned, rows: Rows | None = None, name: str = "") -> OpenAccount:
         """Enter an operation that may absorb; what comes back opens its account in a run."""
-        name = f"{item.path}:{item.name.removeprefix('aten.')}".removeprefix(":")
+        name = name or f"{item.path}:{item.name.removeprefix('aten.')}".removeprefix(":")
         taken, base, n = set(self.accounts), name, 2
         while name in taken:
             name, n = f"{base}#{n}", n + 1
@@ -84,10 +111,8 @@ class Session:
 
         return open_account
 
-    def bound(
-        self, key: Any, parameters: list[Any], make: Callable[[Values], BoundRule]
-    ) -> Callable[[Values], BoundRule]:
-        """A bound rule, made once where its parameters are constants of the model, else in every run."""
+    def bound(self, key: Any, parameters: list[Any], make: Callable[[Values], T]) -> Callable[[Values], T]:
+        """Bound rules, made once where their parameters are constants of the model, else in every run."""
         fixed = not any(p in self.plan.depends for p in parameters if isinstance(p, fx.Node))
         if fixed:
             with torch.no_grad():
@@ -156,10 +181,12 @@ class Session:
             if b is not None and item.call.bias_scale != 1:
                 b = b * item.call.bias_scale
             if item.norm_before is not None:
+                assert not isinstance(op, Einsum)  # what merges is a convolution or a dense layer
                 scale, shift = norm_scale(item.norm_before, values)
                 more = op.sum_inputs(w, shift.to(w.dtype))
                 w, b = op.scale_inputs(w, scale.to(w.dtype)), more if b is None else b + more
             if item.norm_after is not None:
+                assert not isinstance(op, Einsum)
                 scale, shift = norm_scale(item.norm_after, values)
                 b = shift.to(w.dtype) if b is None else b * scale.to(w.dtype) + shift.to(w.dtype)
                 w = op.scale_outputs(w, scale.to(w.dtype))
@@ -198,6 +225,14 @@ class Session:
                 if old not in keep:
                     del values[old]
         return values
+
+
+def _keep(path: str) -> Visit:
+    def visit(values: Values, y: Tensor) -> Tensor:
+        values["layers"][path] = y = y.view_as(y)
+        return y
+
+    return visit
 
 
 def _auxiliary(node: fx.Node) -> Step:

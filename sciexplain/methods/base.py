@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -47,6 +47,7 @@ class Prepared(Protocol):
 
     accounts: list[str]
     input_names: list[str]
+    conditions: list[str]  # names, where one run explains under several
 
     @property
     def kept(self) -> str:
@@ -122,6 +123,7 @@ class GradientRun:
     attribute: Callable[[GradientRun, Sequence[Tensor], Start], Attribution]
     accounts: list[str]
     input_names: list[str]
+    conditions: list[str] = field(default_factory=list)
 
     @property
     def kept(self) -> str:
@@ -134,10 +136,21 @@ class GradientRun:
     def run(self, inputs: Sequence[Tensor], start: Start) -> list[Attribution]:
         with torch.inference_mode(False), no_autocast():
             inputs = [x.clone() if x.is_inference() else x for x in inputs]
-            first = start(self.forward.shown(self.outputs(inputs)))
-            if not isinstance(first, list):
-                return [self.attribute(self, inputs, start)]
-            return [self.attribute(self, inputs, lambda o, k=k: start(o)[k]) for k in range(len(first))]
+            count = 1
+
+            def the(k: int) -> Start:
+                def begin(outputs: Any) -> Seed:
+                    nonlocal count
+                    begun = start(outputs)
+                    if not isinstance(begun, list):
+                        return begun
+                    count = len(begun)
+                    return begun[k]
+
+                return begin
+
+            first = self.attribute(self, inputs, the(0))
+            return [first, *(self.attribute(self, inputs, the(k)) for k in range(1, count))]
 
     def outputs(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """The outputs at a point, without gradient."""
