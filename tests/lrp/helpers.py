@@ -68,8 +68,14 @@ def lrp(net, x, method, R=None, **options):
     return sx.explain(net, x, method=sx.LRP(method), **options)
 
 
-def reference(program, x, R, choose):
-    """Relevance (batch first) and total absorbed per sample; also the worst condition."""
+def reference(program, x, R, choose, table=None):
+    """Relevance (batch first) and total absorbed per sample; also the worst condition.
+
+    table: x holds tokens (batch, token) and the program starts at their rows of it; a relevance per token.
+    """
+    if table is not None:
+        relevance, absorbed, condition = reference(program, table[x], R, choose)
+        return relevance.sum(axis=-1), absorbed, condition
     found = [program.explain(x[i], R[i], choose) for i in range(len(x))]
     relevance = np.stack([f.relevance for f in found])
     absorbed = np.array([sum(f.absorbed.values()) for f in found])
@@ -89,16 +95,20 @@ def check(
     seed=0,
     tolerance=1e-10,
     exact_zeros=False,
+    table=None,
 ):
     """The engine's relevance, score and absorbed are the reference's, sample by sample. Returns the dataset.
 
     exact_zeros: the example is about sums of exactly 0, which have no condition.
+    table: the network reads tokens, which the program meets as rows of the table (Builder.embedding).
     """
+    if x is None and table is not None:
+        x = np.random.default_rng(seed).integers(0, len(table), (batch, program.in_shape[0]))
     x = inputs(program.in_shape, batch=batch, seed=seed, sign=sign) if x is None else x
     if R is None:  # not the output itself: R / z = 1 hides a lost division
-        shape = (len(x), *program.forward(x[0]).shape)
-        R = np.random.default_rng(seed + 1).standard_normal(shape)
-    want, absorbed, condition = reference(program, x, R, choose or everywhere(method))
+        first = x[0] if table is None else table[x[0]]
+        R = np.random.default_rng(seed + 1).standard_normal((len(x), *program.forward(first).shape))
+    want, absorbed, condition = reference(program, x, R, choose or everywhere(method), table)
     if exact_zeros:
         condition = 1.0
     assert condition > 1e-8, f"the example is ill-conditioned ({condition:.1e}): draw another"

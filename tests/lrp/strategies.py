@@ -3,7 +3,8 @@
 from hypothesis import strategies as st
 
 from sciexplain import rules
-from tests.reference.networks import ACTIVATION_CALLS, Builder
+from tests.lrp.moves import MOVES as MORE_MOVES
+from tests.reference.networks import ACTIVATION_CALLS, UNBIASED, Builder
 
 SHAPES = [(4,), (3, 6), (2, 9), (2, 5, 5), (3, 4, 6), (2, 3, 3, 4)]
 
@@ -39,15 +40,48 @@ at_input = st.sampled_from(
 )
 
 
-class Growing:
-    """A builder with the nodes that can be used next; a node that was changed in place is not among them."""
+products = st.sampled_from(
+    [
+        None,
+        rules.Half(),
+        rules.SignalTakesAll(),
+        rules.SignalTakesAll("first"),
+        rules.SignalTakesAll("second"),
+    ]
+)
 
-    def __init__(self, shape, seed):
-        self.b = Builder(shape, seed)
+
+@st.composite
+def for_products(draw):
+    """Entries of a composite for the products of two signals; a kind that is missing has its usual rule."""
+    entries = {kind: draw(products) for kind in ("gate", "attention", "product")}
+    if entries["product"] == rules.SignalTakesAll():  # neither of two signals is the one
+        entries["product"] = None
+    return {kind: rule for kind, rule in entries.items() if rule is not None}
+
+
+class Growing:
+    """A builder with the nodes that can be used next; a node that was changed in place is not among them.
+
+    written_out: what is one operation to the reference may be several to the engine (x * sigmoid(x)).
+    """
+
+    def __init__(self, shape, seed, written_out=True):
+        self.b, self.written_out = Builder(shape, seed), written_out
         self.open, self.used = ["x"], set()
+
+    def styles(self, draw, *names):
+        """One of the ways to write an operation."""
+        return draw(st.sampled_from([n for n in names if self.written_out or not n.startswith("hand")]))
 
     def take(self, draw, ok=lambda shape: True):
         fitting = [h for h in self.open if ok(self.b.shapes[h])]
+        return draw(st.sampled_from(fitting)) if fitting else None
+
+    def take_plain(self, draw, ok=lambda shape: True):
+        """Not the output of a batch norm: whether that merges into what follows is the engine's choice."""
+        fitting = [h for h in self.open if ok(self.b.shapes[h])]
+        fitting = [h for h in fitting if type(self.b.producer(h)).__name__ not in ("BatchNorm", "Gather")]
         return draw(st.sampled_from(fitting)) if fitting else None
 
     def put(self, made, *used):
@@ -86,8 +120,10 @@ def _deconv(draw, g):
 
 def _linear(draw, g):
     h = g.take(draw)
-    style = draw(st.sampled_from(["module", "function", "runtime", "matmul"]))
-    bias = style != "matmul" and draw(st.booleans())
+    ways = ["module", "function", "runtime", "matmul", "einsum", "tensordot", "weight_norm"]
+    ways += {1: ["mm"], 2: ["bmm", "baddbmm"]}.get(len(g.b.shapes[h]), [])
+    style = draw(st.sampled_from(ways))
+    bias = style == "baddbmm" or (style not in UNBIASED and draw(st.booleans()))
     g.put(g.b.linear(h, draw(st.integers(1, 5)), style=style, bias=bias), h)
 
 
@@ -98,7 +134,7 @@ def _left(draw, g):
 
 
 def _again(draw, g):
-    modules = [s for s in g.b.steps if getattr(s, "path", "") and not s.into.startswith("again")]
+    modules = [s for s in g.b.steps if getattr(s, "path", "") == s.into]
     for step in modules:
         shape = g.b.shapes[step.sources[0]]
         h = g.take(draw, lambda s: s == shape)  # noqa: B023
@@ -110,7 +146,7 @@ def _again(draw, g):
 def _activation(draw, g):
     h = g.take(draw)
     kind = draw(st.sampled_from(sorted(ACTIVATION_CALLS)))
-    style = draw(st.sampled_from(sorted(ACTIVATION_CALLS[kind])))
+    style = g.styles(draw, *sorted(ACTIVATION_CALLS[kind]))
     if "inplace" in style:
         if h == "x" or h in g.used or _is_view(g.b, h):  # somebody else holds it, or its memory
             return
@@ -150,7 +186,7 @@ def _norm(draw, g):
         made = g.b.batch_norm(made)
     else:
         step = next((s for s in g.b.steps if s.into == h), None)
-        if type(step).__name__ in ("Gather", "BatchNorm"):
+        if type(step).__name__ in ("Gather", "BatchNorm") or h.startswith(("einsum", "weighted")):
             return  # whether a merge looks through these is the engine's choice
         if getattr(step, "kind", "") == "linear" and conv:
             return  # along tokens it normalises another axis than the linear layer's outputs
@@ -236,12 +272,13 @@ def _shape(draw, g):
 
 MOVES = [_conv, _conv, _linear, _linear, _activation, _activation, _activation, _deconv, _left, _again]
 MOVES += [_clamp, _norm, _norm, _norm, _pool, _pool, _reduce, _constant, _join, _join, _shape, _activation]
+MOVES += MORE_MOVES
 
 
 @st.composite
-def networks(draw, *, enter_linear=False):
+def networks(draw, *, enter_linear=False, written_out=True):
     """(module, program). enter_linear: the input goes into one linear operation, for rules of the input."""
-    g = Growing(draw(st.sampled_from(SHAPES)), draw(st.integers(0, 2**32 - 1)))
+    g = Growing(draw(st.sampled_from(SHAPES)), draw(st.integers(0, 2**32 - 1)), written_out)
     if enter_linear:
         if len(g.b.in_shape) > 1 and draw(st.booleans()):
             first = g.b.conv("x", draw(st.integers(1, 3)), 2, padding=draw(st.integers(0, 1)))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sciexplain import rules
 from tests.lrp.helpers import inputs, lrp, reference
-from tests.lrp.strategies import anywhere, at_input, networks
+from tests.lrp.strategies import anywhere, at_input, for_products, networks
 from tests.reference.program import composite, everywhere
 
 FUZZ = os.environ.get("SCIEXPLAIN_FUZZ")
@@ -51,11 +51,11 @@ def test_one_rule_everywhere(network, rule, seed, batch, sign):
 
 
 @settings(NORMAL, max_examples=max(DRAWS // 2, 1))
-@given(networks(), anywhere(), anywhere(), st.integers(0, 2**31), signs)
-def test_a_rule_for_each_kind(network, conv, linear, seed, sign):
+@given(networks(written_out=False), anywhere(), anywhere(), for_products(), st.integers(0, 2**31), signs)
+def test_a_rule_for_each_kind(network, conv, linear, products, seed, sign):
     import sciexplain as sx
 
-    entries = {"conv": conv, "linear": linear}
+    entries = {"conv": conv, "linear": linear, **products}
     compare(*network, sx.Composite(entries), composite(entries), seed, 2, sign)
 
 
@@ -72,7 +72,7 @@ def test_the_draws_are_worth_it():
     """Enough of what is drawn is well-conditioned, and every kind of step is drawn."""
     kinds, kept = {}, []
 
-    @settings(NORMAL, max_examples=60, derandomize=True)
+    @settings(NORMAL, max_examples=200, derandomize=True)
     @given(networks())
     def look(network):
         _, program = network
@@ -84,6 +84,7 @@ def test_the_draws_are_worth_it():
 
     look()
     assert set(kinds) == {
-        "Activation", "Add", "BatchNorm", "Concatenate", "Gather", "Linear", "MaxPool", "Proportional"
+        "Activation", "Add", "BatchNorm", "Concatenate", "Constant", "Frozen", "Gather", "Linear", "Local",
+        "Masked", "MaxPool", "Product", "Proportional", "Quotient", "Scaled", "Softmax", "Where",
     }  # fmt: skip
     assert np.mean(kept) > 0.7

@@ -86,7 +86,7 @@ def _products():
     entry("outer", (4, 3), lambda b, h: b.outer(h, b.linear("x", 2)))
     for style in ("sum", "einsum"):
         entry(f"dot {style}", (4, 3), lambda b, h, s=style: b.dot(h, b.linear("x", 3), style=s))
-    for style, bias in (("module", True), ("module", False), ("function", True), ("einsum", False)):
+    for style, bias in (("module", True), ("module", False), ("function", True)):
         entry(
             f"bilinear {style} {'biased' if bias else ''}",
             (4, 3),

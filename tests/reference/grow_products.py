@@ -44,7 +44,7 @@ class Products:
         call = self.register(name, calls[style]) if style == "module" else calls[style]
         with self.instead(call, h):
             signal, gate = self.chunks(h, 2, axis)
-            return self.product(signal, self.activation_step(gate, "sigmoid"))
+            return self._pair(signal, self.activation_step(gate, "sigmoid"), np.multiply, None, ("gate", 0))
 
     def quotient(self, h, g, *, style="divide"):
         """h / g, for g above zero."""
@@ -107,9 +107,7 @@ class Products:
         calls = {
             "module": module,
             "function": lambda x, y: F.bilinear(x, y, module.weight, module.bias),
-            "einsum": lambda x, y: torch.einsum("b...i,oij,b...j->b...o", x, module.weight, y),
         }
-        assert style != "einsum" or not bias
         return self._pair(
             h,
             g,

@@ -37,6 +37,7 @@ from tests.reference.program import (
 CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 CONV_TRANSPOSE = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 BATCH_NORM = {0: nn.BatchNorm1d, 1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+UNBIASED = ("matmul", "torch_matmul", "mm", "bmm", "einsum", "tensordot")
 F_CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
 
@@ -123,13 +124,21 @@ class Builder(Moves, Norms, Products, Recurrent):
             "runtime": lambda x: F.linear(x, module.left @ module.right, module.bias),
             "matmul": lambda x: x @ module.weight.T,
             "torch_matmul": lambda x: torch.matmul(x, module.weight.t()),
+            "mm": lambda x: torch.mm(x, module.weight.t()),
             "addmm": lambda x: torch.addmm(module.bias, x, module.weight.t()),
+            "bmm": lambda x: torch.bmm(x, module.weight.mT.expand(x.shape[0], -1, -1)),
+            "baddbmm": lambda x: torch.baddbmm(module.bias, x, module.weight.mT.expand(len(x), -1, -1)),
+            "einsum": lambda x: torch.einsum("...i,oi->...o", x, module.weight),
+            "tensordot": lambda x: torch.tensordot(x, module.weight, dims=([-1], [1])),
+            "weight_norm": module,
         }
-        if style in ("matmul", "torch_matmul"):
-            assert not bias, "x @ w has no bias"
+        if style in UNBIASED:
+            assert not bias, f"{style} has no bias"
+        if style == "weight_norm":  # the weight is v g / |v|, computed in forward
+            torch.nn.utils.parametrizations.weight_norm(module)
         matrix, out_shape = matrices.dense(W, shape)
         full_b = None if b is None else np.tile(b, len(matrix) // out)
-        path = name if style == "module" else ""
+        path = name if style == "module" else ""  # modules that are called again
         return self.emit(
             calls[style], Linear((h,), name, out_shape, matrix, full_b, "linear", path, len(shape) == 1)
         )
@@ -140,6 +149,28 @@ class Builder(Moves, Norms, Products, Recurrent):
         full = None if b is None else np.tile(b, len(matrix) // len(b))
         step = Linear((h,), self.name("weighted"), out_shape, matrix, full, "linear", path, False)
         return self.emit(None, step)
+
+    def embedding(self, vocabulary, *, style="module"):
+        """The network reads tokens (token,), integers below `vocabulary`; the program starts at their rows.
+
+        Returns the name of the first step and the table (vocabulary, width), width that of the builder.
+        bag_sum and bag_mean join the tokens; one_hot has the table of rows that are 1 at one place.
+        """
+        name, width = self.name("embedding"), self.in_shape[-1]
+        table = np.eye(vocabulary) if style == "one_hot" else self.array(vocabulary, width)
+        assert table.shape[1] == width
+        kind = nn.EmbeddingBag if style.startswith("bag") else nn.Embedding
+        options = {"mode": style[4:]} if style.startswith("bag") else {}
+        module = self.register(name, kind(vocabulary, width, **options))
+        self.parameter(module, "weight", table)
+        calls = {
+            "function": lambda ids: F.embedding(ids, module.weight),
+            "one_hot": lambda ids: F.one_hot(ids, vocabulary).double(),
+        }
+        with self.instead(calls.get(style, module), "x"):
+            if style.startswith("bag"):
+                return self.reduce("x", (0,), how=style[4:]), table
+            return self.reshape("x", *self.in_shape), table
 
     def left_matmul(self, h, rows):
         """w @ x: mixes the last-but-one dimension."""

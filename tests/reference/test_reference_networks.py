@@ -28,9 +28,12 @@ def built():
 
     for style in ("module", "function", "runtime"):
         net(f"linear {style}", (5,), lambda b: b.linear("x", 4, style=style))
-    for style in ("matmul", "torch_matmul"):
+    for style in ("matmul", "torch_matmul", "bmm", "einsum", "tensordot"):
         net(f"linear {style}", (3, 5), lambda b: b.linear("x", 4, style=style, bias=False))
+    net("mm", (5,), lambda b: b.linear("x", 4, style="mm", bias=False))
     net("addmm", (5,), lambda b: b.linear("x", 4, style="addmm"))
+    for style in ("baddbmm", "weight_norm"):
+        net(style, (3, 5), lambda b: b.linear("x", 4, style=style))
     net("tokens", (3, 5), lambda b: b.linear("x", 4))
     net("left", (3, 5), lambda b: b.left_matmul("x", 4))
     for n, space in {1: (9,), 2: (6, 5), 3: (4, 3, 4)}.items():

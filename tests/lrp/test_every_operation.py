@@ -1,0 +1,68 @@
+"""Each operation of the reference's gallery, in every way to write it, under rules that use every path."""
+
+import numpy as np
+import pytest
+
+import sciexplain as sx
+from sciexplain import rules
+from tests.lrp.helpers import check
+from tests.reference.gallery import GALLERY
+from tests.reference.networks import Builder
+from tests.reference.program import Pair, composite
+
+SOME = {
+    "zero": rules.Zero(),
+    "gamma": rules.Gamma(0.25),
+    "epsilon": rules.Epsilon(0.01, bias="exclude"),
+    "spread": rules.AlphaBeta(2, 1, bias="distribute"),
+}
+
+
+@pytest.fixture(scope="module", params=GALLERY)
+def built(request):
+    return GALLERY[request.param]()
+
+
+@pytest.mark.parametrize("rule", SOME)
+def test_with_the_usual_rules_for_products(built, rule):
+    check(*built, SOME[rule])
+
+
+PRODUCTS = {
+    "halves": dict.fromkeys(("gate", "attention", "product"), rules.Half()),
+    "first": dict.fromkeys(("gate", "product"), rules.SignalTakesAll("first")),
+    "second": {"attention": rules.Half(), "product": rules.SignalTakesAll("second")},
+}
+
+
+PAIRS = [n for n, build in GALLERY.items() if any(isinstance(s, Pair) for s in build()[1].steps)]
+
+
+@pytest.mark.parametrize("chosen", PRODUCTS)
+@pytest.mark.parametrize("name", PAIRS)
+def test_with_other_rules_for_products(name, chosen):
+    net, program = GALLERY[name]()
+    entries = {"linear": rules.Gamma(0.25), **PRODUCTS[chosen]}
+    check(net, program, sx.Composite(entries), choose=composite(entries))
+
+
+@pytest.mark.parametrize("name", [n for n in GALLERY if n.startswith("quotient")])
+def test_a_divisor_that_gets_half(name):
+    net, program = GALLERY[name]()
+    entries = {"linear": rules.Zero(), "quotient": rules.Half()}
+    check(net, program, sx.Composite(entries), choose=composite(entries))
+
+
+@pytest.mark.parametrize("style", ["module", "function", "bag_sum", "bag_mean", "one_hot"])
+def test_tokens_get_what_their_embeddings_get(style):
+    b = Builder((5, 7 if style == "one_hot" else 3))
+    h, table = b.embedding(7, style=style)
+    if not style.startswith("bag"):
+        h = b.shift(h, b.array(*b.shapes[h]))  # positions
+        h = b.layer_norm(b.add(h, b.attention(*(b.linear(h, b.shapes[h][-1]) for _ in range(3)))))
+    net, program = b.finish(b.linear(b.flatten(b.activation(b.linear(h, 4), "relu")), 2))
+    for rule in SOME.values():
+        ds = check(net, program, rule, table=table)
+        assert ds.relevance.shape == (2, 5)
+    tokens = np.array([[0, 0, 0, 0, 0], [6, 1, 6, 2, 6]])
+    check(net, program, rules.Gamma(0.5), table=table, x=tokens)
