@@ -290,15 +290,15 @@ def _record(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) ->
             return v
         return torch.cat([v.detach()] * 2) if double and v.dim() else v.detach()
 
-    examples = pytree.tree_map(example, (tuple(args), dict(kwargs)))
+    own_args, own_kwargs = pytree.tree_map(example, (tuple(args), dict(kwargs)))
     try:
-        return _from_program(export(model, *examples, _free_dimensions))
+        return _from_program(export(model, own_args, own_kwargs, _free_dimensions))
     except Exception as first:
         try:  # some models fix their batch size; one capture per size then
-            real = pytree.tree_map(
+            real_args, real_kwargs = pytree.tree_map(
                 lambda v: v.detach() if isinstance(v, Tensor) else v, (tuple(args), kwargs)
             )
-            return _from_program(export(model, *real, None))
+            return _from_program(export(model, real_args, real_kwargs, None))
         except Exception as error:
             try_forward(model, args, kwargs)
             raise capture_error(model, error) from first
@@ -365,5 +365,6 @@ def _guards(inputs: Sequence[fx.Node]) -> tuple[Any, ...]:
     for node in inputs:
         mode = getattr(node.meta["val"], "fake_mode", None)
         if mode is not None and mode.shape_env is not None:
-            return tuple(guard.expr for guard in mode.shape_env.guards)
+            # a size that must equal another has the other's name in the shapes
+            return tuple(mode.shape_env.simplify(guard.expr) for guard in mode.shape_env.guards)
     return ()

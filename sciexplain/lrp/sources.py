@@ -61,7 +61,9 @@ def find_sources(capture: Capture) -> dict[fx.Node, Source]:
     ways: dict[fx.Node, tuple[fx.Node, tuple[fx.Node, ...]]] = {
         n: (n, ()) for n in capture.inputs if _is_integer(n)
     }
-    rows, pixels, numbers = {}, {}, {}
+    rows: dict[fx.Node, Source] = {}
+    pixels: dict[fx.Node, Source] = {}
+    numbers: dict[fx.Node, Source] = {}
     for node in capture.graph.nodes:
         if node.op != "call_function":
             continue

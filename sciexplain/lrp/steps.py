@@ -25,11 +25,13 @@ Step = Callable[[Values], Any]
 
 
 def identity(session: Session, item: Planned) -> Step:
+    """The input itself."""
     node = item.node
     return lambda values: values[node.args[0]].view_as(values[node.args[0]])
 
 
 def homogeneous(session: Session, item: Planned) -> Step:
+    """The gradient, divided by the degree, is the message."""
     node, places, degree = item.node, item.places, item.entry.degree
     if degree == 1:
         return lambda values: run_fixed(node, values, places)
@@ -42,6 +44,7 @@ def homogeneous(session: Session, item: Planned) -> Step:
 
 
 def affine(session: Session, item: Planned) -> Step:
+    """Values move or add up; what is constant among them absorbs its share."""
     if not has_constants(item):
         return homogeneous(session, item)
     node, open_account = item.node, session.account(item)
@@ -65,6 +68,7 @@ def affine(session: Session, item: Planned) -> Step:
 
 
 def activation(session: Session, item: Planned) -> Step:
+    """Elementwise functions; act(0) is a constant."""
     node, open_account = item.node, session.account(item)
     at_zero, slope = value_and_slope_at_zero(node)
     finite = abs(at_zero) < float("inf")
@@ -98,6 +102,7 @@ def value_and_slope_at_zero(node: fx.Node) -> tuple[float, float]:
 
 
 def batch_norm(session: Session, item: Planned) -> Step:
+    """Batch norm that no linear operation takes in."""
     node, open_account = item.node, session.account(item)
 
     def step(values: Values) -> Any:
@@ -169,6 +174,7 @@ def gated(session: Session, item: Planned) -> Step:
 
 
 def quotient(session: Session, item: Planned) -> Step:
+    """Divisors are constant unless a rule gives them half; alone they pass R on."""
     node, places = item.node, item.places
     names = [a.name for a in node.target._schema.arguments[:2]]  # type: ignore[union-attr]
     assert len(names) == 2
@@ -192,6 +198,7 @@ def quotient(session: Session, item: Planned) -> Step:
 
 
 def taylor(session: Session, item: Planned) -> Step:
+    """First order at the input."""
     node = item.node
     signals = list(dict.fromkeys(item.sharing.carrying.values()))
     rows = [rows_of(s, session.batch) for s in (*signals, node)]

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, fx
 
 from ..lrp.capture import Capture, Model, capture, is_float
-from ..lrp.engine import Attribution, conservation
+from ..lrp.engine import Attribution, Layer, conservation
+from ..lrp.layers import returned
 from ..lrp.plan import ancestors, find_output
 from ..lrp.targets import Seed
 from ..lrp.tracing import no_autocast
@@ -91,7 +92,9 @@ class Method:
 class Forward:
     """The captured operations as they are, up to the explained output."""
 
-    def __init__(self, captured: Capture, model: Model, explained: Explained) -> None:
+    def __init__(
+        self, captured: Capture, model: Model, explained: Explained, layers: Sequence[str] = ()
+    ) -> None:
         self.capture = captured
         self.single = not (explained.every and len(captured.outputs) > 1)
         self.kept = ""
@@ -102,17 +105,43 @@ class Forward:
         self._values = captured.tensors(model)
         needed = ancestors(self.outputs)
         self._order = [n for n in captured.graph.nodes if n in needed and n.op == "call_function"]
+        reads = {n: n.all_input_nodes for n in self._order if is_float(n)}
+        self._layers = {path: returned(reads, self.outputs, path)[-1] for path in layers}
 
-    def __call__(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+    def __call__(self, inputs: Sequence[Tensor], layers: dict[str, Tensor] | None = None) -> list[Tensor]:
+        """The outputs; what the named layers return is added to `layers`."""
         values: dict[fx.Node, Any] = dict(self._values)
         values.update(zip(self.capture.inputs, inputs))
         for node in self._order:
             values[node] = run_node(node, values)
+        if layers is not None:
+            layers.update((path, values[n]) for path, n in self._layers.items())
         return [values[n] for n in self.outputs]
 
     def shown(self, outputs: Sequence[Tensor]) -> Any:
         """The outputs as a target sees them."""
         return outputs[0].detach() if self.single else self.capture.structured([o.detach() for o in outputs])
+
+
+@dataclass
+class Gradient:
+    """A gradient of the score.
+
+    Attributes
+    ----------
+    inputs : list of Tensor or None
+        With respect to each floating-point input.
+    outputs : Tensor or None
+        The output there, if one is explained.
+    seed : Seed
+    layers : dict of str to (Tensor, Tensor)
+        What each named layer returns, and the gradient with respect to it.
+    """
+
+    inputs: list[Tensor | None]
+    outputs: Tensor | None
+    seed: Seed
+    layers: dict[str, tuple[Tensor, Tensor]]
 
 
 @dataclass
@@ -157,13 +186,13 @@ class GradientRun:
         with torch.no_grad():
             return self.forward(inputs)
 
-    def gradient(self, inputs: Sequence[Tensor], start: Start) -> tuple[list[Tensor | None], Any, Seed]:
-        """d score / d input per floating-point input, the outputs, and the seed."""
+    def gradient(self, inputs: Sequence[Tensor], start: Start) -> Gradient:
+        """d score / d input and d score / d layer at a point."""
         with torch.enable_grad():
             leaves = [x.detach().requires_grad_() if x.is_floating_point() else x for x in inputs]
-            outputs = self.forward(leaves)
+            outputs = self.forward(leaves, layers := {})
             seed = start(self.forward.shown(outputs))
-            wanted = [x for x in leaves if x.requires_grad]
+            wanted = [x for x in (*leaves, *layers.values()) if x.requires_grad]
             messages = [seed.message] if self.forward.single else seed.message
             pairs = [(o, m) for o, m in zip(outputs, messages) if m is not None and o.requires_grad]
             grads = iter(
@@ -173,13 +202,18 @@ class GradientRun:
         for x in leaves:
             g = next(grads) if x.requires_grad else None
             found.append(torch.zeros_like(x) if g is None and x.requires_grad else g)
-        return found, outputs[0].detach() if self.forward.single else None, seed
+        at = {}
+        for path, a in layers.items():
+            g = next(grads) if a.requires_grad else None
+            at[path] = a.detach(), torch.zeros_like(a) if g is None else g
+        return Gradient(found, outputs[0].detach() if self.forward.single else None, seed, at)
 
 
 class GradientMethod(Method):
     """Base of the methods that take gradients of the operations as they are."""
 
     accounts: ClassVar[tuple[str, ...]] = ()
+    layered: ClassVar[bool] = False  # whether relevance at layers is defined
 
     def attribute(self, run: GradientRun, inputs: Sequence[Tensor], start: Start) -> Attribution:
         """The attribution of one batch."""
@@ -194,12 +228,15 @@ class GradientMethod(Method):
         explained: Explained = LOGIT,
         layers: Sequence[str] = (),
     ) -> Prepared:
-        if layers:
-            raise ValueError("layers= needs a method that propagates through layers: method=sx.LRP(...).")
+        if layers and not self.layered:
+            raise ValueError(
+                f"{self.name} has no relevance at layers; layers= is for sx.LRP(...), sx.GradientTimesInput() and"
+                " sx.Sensitivity()."
+            )
         captured = capture(model, args, kwargs)
         if not any(is_float(n) for n in captured.inputs):
             raise ValueError("The model has no floating-point input to take a gradient of.")
-        forward = Forward(captured, model, explained)
+        forward = Forward(captured, model, explained, layers)
         return GradientRun(forward, self.attribute, list(self.accounts), [n.name for n in captured.inputs])
 
 
@@ -209,10 +246,17 @@ def attribution(
     outputs: Tensor | None,
     seed: Seed,
     absorbed: Tensor | None = None,
+    layers: dict[str, Layer] | None = None,
 ) -> Attribution:
     """Assemble the result of a gradient method; what does not add up shows as conservation error."""
     if absorbed is None:
         absorbed = seed.score.new_zeros((len(seed.score), 0))
     return Attribution(
-        relevance, message, {}, outputs, seed, absorbed, conservation(seed.score, relevance, absorbed)
+        relevance,
+        message,
+        layers or {},
+        outputs,
+        seed,
+        absorbed,
+        conservation(seed.score, relevance, absorbed),
     )

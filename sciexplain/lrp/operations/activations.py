@@ -20,9 +20,11 @@ operation(aten.abs, "homogeneous", sign=nonnegative, how="act(z) / z")
 operation(aten.neg, "homogeneous", sign=signed, how="in proportion to the contributions")
 
 
-def activation(targets: Any, sign: Any = signed, refuse: Any = None) -> None:
+def activation(
+    targets: Any, sign: Any = signed, refuse: Any = None, how: str = "(act(z) - act(0)) / z"
+) -> None:
     """Enter elementwise functions; value and slope at 0 are computed from the operation itself."""
-    operation(targets, "activation", sign=sign, how="(act(z) - act(0)) / z", refuse=refuse)
+    operation(targets, "activation", sign=sign, how=how, refuse=refuse)
 
 
 activation([aten.elu, aten.celu, aten.selu, aten.gelu, aten.silu, aten.mish, aten.tanh, aten.hardswish,
@@ -74,4 +76,4 @@ def _power_positive(node: fx.Node) -> str | None:
 
 activation([aten.pow.Tensor_Scalar], sign=_power_sign, refuse=_power_positive)
 # no value at 0: relevance passes on unchanged (design: log)
-activation([aten.log, aten.log2, aten.log10, aten.reciprocal, aten.rsqrt])
+activation([aten.log, aten.log2, aten.log10, aten.reciprocal, aten.rsqrt], how="passes R on (no value at 0)")

@@ -74,7 +74,7 @@ _PAPERS = {
     "affine": "Bach et al. 2015, eq. 56",
     "activation": "Bach et al. 2015, section 3.2; Ali et al. 2022",
     "weighted": "Bach et al. 2015, Montavon et al. 2017 and 2019: see the rules",
-    "norm": "Hui and Binder 2019; merged",
+    "norm": "Guillemot et al. 2020",
     "scaled": "Ali et al. 2022, section 3.2",
     "product": "Arras et al. 2017 and 2019; Achtibat et al. 2024, section 3.3",
     "gated": "Arras et al. 2017, eq. 3",

@@ -224,10 +224,12 @@ def bind(node: fx.Node, is_signal: Callable[[Any], bool]) -> WeightedCall | str:
         side = 2 if is_signal(a[2]) else 1
         call = WeightedCall(MatMul(side - 1), a[side], a[3 - side], a[0], "linear", **scales)
     elif name == "einsum":
-        if len(a[1]) != 2:
-            return f"einsum of {len(a[1])} operands"
-        side = 1 if is_signal(a[1][1]) else 0
-        call = WeightedCall(Einsum(a[0], side), a[1][side], a[1][1 - side], None, "linear")
+        operands: Any = a[1]
+        if len(operands) != 2:
+            return f"einsum of {len(operands)} operands"
+        side = 1 if is_signal(operands[1]) else 0
+        einsum = Einsum(str(a[0]), side)
+        call = WeightedCall(einsum, operands[side], operands[1 - side], None, "linear")
     else:
         bound = _convolution(node, name)
         if isinstance(bound, str):

@@ -19,7 +19,7 @@ class ProductRule:
 
 @dataclass(frozen=True)
 class SignalTakesAll(ProductRule):
-    """One factor takes all relevance, the other is a constant (Arras et al. 2017, eq. 3 and 2019).
+    """One factor takes all relevance, the other is a constant (Arras et al. 2017 and 2019).
 
     For attention the weights are the constant and the values the signal (CP-LRP, Ali et al. 2022); for
     a quotient the divisor is.
@@ -33,6 +33,9 @@ class SignalTakesAll(ProductRule):
 
     signal: Which = "auto"
 
+    def __repr__(self) -> str:
+        return f"SignalTakesAll({'' if self.signal == 'auto' else repr(self.signal)})"
+
     def __post_init__(self) -> None:
         if self.signal not in get_args(Which):
             raise ValueError(
@@ -42,7 +45,7 @@ class SignalTakesAll(ProductRule):
 
 @dataclass(frozen=True)
 class Half(ProductRule):
-    """Both factors take half (Achtibat et al. 2024, eq. 14).
+    """Both factors take half (Achtibat et al. 2024, propositions 3.2 and 3.3).
 
     For attention half goes to the values and half through the softmax to queries and keys (AttnLRP).
     """
