@@ -35,7 +35,10 @@ def to_cpu(part: Attribution, n: int | None) -> Attribution:
     return Attribution(
         [None if v is None else cpu(v) for v in part.relevance],
         [None if v is None else cpu(v) for v in part.message],
-        {k: Layer(cpu(v.relevance), cpu(v.activation), cpu(v.message)) for k, v in part.layers.items()},
+        {
+            k: Layer(cpu(v.relevance), cpu(v.activation), None if v.message is None else cpu(v.message))
+            for k, v in part.layers.items()
+        },
         None if part.outputs is None else cpu(part.outputs),
         Seed(cpu(message), cpu(start.score), start.chosen[:n], cpu(start.absorbed)),
         cpu(part.absorbed),
@@ -88,7 +91,8 @@ def label(
         relevance[path] = xr.DataArray(values, dims=layer_dims, coords=own)
         if not found[0].activation.is_complex():
             inputs[path] = relevance[path].copy(data=_join([f.activation for f in found]))
-            messages[path] = relevance[path].copy(data=_join([f.message for f in found]))
+            if found[0].message is not None:
+                messages[path] = relevance[path].copy(data=_join([f.message for f in found]))
     chosen = [c for p in parts for c in p.seed.chosen]
     if labels is not None:
         chosen = [labels[c] if isinstance(c, int) else c for c in chosen]

@@ -205,7 +205,7 @@ def _placed(plan: Plan, spot: Spot, path: str, dims: Mapping[Dim, tuple[int, ...
 
 def _attentions(plan: Plan, path: str) -> list[Spot]:
     """Where attention is paid inside a module."""
-    items = [plan.of[node] for node in inside(plan, path)]
+    items = [plan.of[node] for node in inside(plan.of, path)]
     found = [i for i in items if i.entry.kind == "attention" or i.sharing.kind == "attention"]
     if not found:
         raise PlanError(

@@ -22,11 +22,11 @@ from .values import Values
 
 @dataclass
 class Layer:
-    """The product structure R = a c of one layer; a and c have its shape."""
+    """Relevance at one layer, with the product structure R = a c where it has one; all of its shape."""
 
     relevance: Tensor
     activation: Tensor
-    message: Tensor
+    message: Tensor | None = None
 
 
 @dataclass

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, fx
 
+from .capture import module_path
 from .carriers import input_of
 from .errors import PlanError
 from .plan import Plan, Planned
@@ -65,7 +66,8 @@ def results(plan: Plan, path: str) -> list[Spot]:
     PlanError
         There is no such module between input and output, or a rule of the input jumps over it.
     """
-    found = [_spot(plan, item) for item in handed_on(plan, path)]
+    signals = {item.node: item.signals for item in plan.operations}
+    found = [_spot(plan, plan.of[node]) for node in returned(signals, plan.outputs, path)]
     for item in plan.operations:
         if item.rule is None or not item.rule.direct or item.call is None:
             continue
@@ -81,30 +83,33 @@ def results(plan: Plan, path: str) -> list[Spot]:
     return found
 
 
-def inside(plan: Plan, path: str) -> dict[fx.Node, str]:
-    """The operations of the module `path`, each with the call of the module that executed it."""
-    found = {}
-    for item in plan.operations:
-        call = _call(item.node, path)
-        if call is not None:
-            found[item.node] = call
+def inside(nodes: Iterable[fx.Node], path: str) -> dict[fx.Node, str]:
+    """Those of the operations that the module `path` executes, each with the call of the module."""
+    given = list(nodes)
+    found = {node: call for node in given if (call := _call(node, path)) is not None}
     if not found:
-        raise PlanError(_unknown(plan, path))
+        raise PlanError(_unknown(given, path))
     return found
 
 
-def handed_on(plan: Plan, path: str) -> list[Planned]:
-    """The operations of the module `path` whose results others read, or that are the model's output."""
-    calls = inside(plan, path)
-    readers: dict[fx.Node, list[fx.Node]] = {}
-    for item in plan.operations:
-        for signal in item.signals:
-            readers.setdefault(signal, []).append(item.node)
-    return [
-        plan.of[node]
-        for node, call in calls.items()
-        if node in plan.outputs or any(_call(r, path) != call for r in readers.get(node, ()))
-    ]
+def returned(
+    reads: Mapping[fx.Node, Iterable[fx.Node]], outputs: Sequence[fx.Node], path: str
+) -> list[fx.Node]:
+    """The operations of the module `path` whose results operations elsewhere read, or that are an output.
+
+    Parameters
+    ----------
+    reads : mapping of node to nodes
+        Per operation, in forward order, those whose results it reads.
+    outputs : sequence of fx.Node
+        The model's.
+    path : str
+    """
+    calls = inside(reads, path)
+    elsewhere = {
+        n for node, read in reads.items() for n in read if n in calls and _call(node, path) != calls[n]
+    }
+    return [node for node in calls if node in outputs or node in elsewhere]
 
 
 def _spot(plan: Plan, item: Planned) -> Spot:
@@ -127,17 +132,12 @@ def _call(node: fx.Node, path: str) -> str | None:
     return found
 
 
-def _unknown(plan: Plan, path: str) -> str:
-    paths = list(dict.fromkeys(_modules(plan)))
+def _unknown(nodes: list[fx.Node], path: str) -> str:
+    names = [name.split(".") for name in map(module_path, nodes) if name]
+    paths = list(dict.fromkeys(".".join(name[: i + 1]) for name in names for i in range(len(name))))
     close = difflib.get_close_matches(path, paths, 1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     return (
         f"No operation between input and output that carries relevance belongs to a module {path!r}.{hint}"
         f" Modules: {', '.join(paths)}."
     )
-
-
-def _modules(plan: Plan) -> Iterator[str]:
-    for item in plan.operations:
-        names = item.path.split(".") if item.path else []
-        yield from (".".join(names[: i + 1]) for i in range(len(names)))

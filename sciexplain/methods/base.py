@@ -190,7 +190,8 @@ class GradientRun:
         """d score / d input and d score / d layer at a point."""
         with torch.enable_grad():
             leaves = [x.detach().requires_grad_() if x.is_floating_point() else x for x in inputs]
-            outputs = self.forward(leaves, layers := {})
+            layers: dict[str, Tensor] = {}
+            outputs = self.forward(leaves, layers)
             seed = start(self.forward.shown(outputs))
             wanted = [x for x in (*leaves, *layers.values()) if x.requires_grad]
             messages = [seed.message] if self.forward.single else seed.message
@@ -230,8 +231,8 @@ class GradientMethod(Method):
     ) -> Prepared:
         if layers and not self.layered:
             raise ValueError(
-                f"{self.name} has no relevance at layers; layers= is for sx.LRP(...), sx.GradientTimesInput() and"
-                " sx.Sensitivity()."
+                f"{self.name} has no relevance at layers; layers= is for sx.LRP(...), sx.GradientTimesInput()"
+                " and sx.Sensitivity()."
             )
         captured = capture(model, args, kwargs)
         if not any(is_float(n) for n in captured.inputs):

@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ..lrp.engine import Attribution
+from ..lrp.engine import Attribution, Layer
 from ..lrp.targets import Seed
+from ..lrp.twins import inner
 from .base import GradientMethod, GradientRun, Start, attribution
 
 
@@ -22,10 +23,13 @@ class Sensitivity(GradientMethod):
     """
 
     name: ClassVar[str] = "sensitivity"
+    layered: ClassVar[bool] = True
 
     def attribute(self, run: GradientRun, inputs: Sequence[Tensor], start: Start) -> Attribution:
-        grads, outputs, seed = run.gradient(inputs, start)
-        return attribution([None if g is None else g * g for g in grads], [None] * len(grads), outputs, seed)
+        at = run.gradient(inputs, start)
+        squares = [None if g is None else g * g for g in at.inputs]
+        layers = {path: Layer(g * g, a) for path, (a, g) in at.layers.items()}
+        return attribution(squares, [None] * len(squares), at.outputs, at.seed, layers=layers)
 
 
 @dataclass(frozen=True)
@@ -33,11 +37,13 @@ class GradientTimesInput(GradientMethod):
     """R_i = x_i df / dx_i (Shrikumar et al. 2016): LRP-0 on ReLU networks without biases."""
 
     name: ClassVar[str] = "gradient_times_input"
+    layered: ClassVar[bool] = True
 
     def attribute(self, run: GradientRun, inputs: Sequence[Tensor], start: Start) -> Attribution:
-        grads, outputs, seed = run.gradient(inputs, start)
-        products = [None if g is None else x.detach() * g for x, g in zip(inputs, grads)]
-        return attribution(products, grads, outputs, seed)
+        at = run.gradient(inputs, start)
+        products = [None if g is None else x.detach() * g for x, g in zip(inputs, at.inputs)]
+        layers = {path: Layer(inner(g, a), a, g) for path, (a, g) in at.layers.items()}
+        return attribution(products, at.inputs, at.outputs, at.seed, layers=layers)
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,7 @@ class IntegratedGradients(GradientMethod):
 
         total: list[Tensor | None] = [None] * len(inputs)
         for k in range(self.steps):
-            grads, _, _ = run.gradient(at((k + 0.5) / self.steps), fixed)
+            grads = run.gradient(at((k + 0.5) / self.steps), fixed).inputs
             total = [g if t is None else t + g if g is not None else t for t, g in zip(total, grads)]
         mean = [None if t is None else t / self.steps for t in total]
         relevance = [None if m is None else (x - self.baseline) * m for x, m in zip(inputs, mean)]
