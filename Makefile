@@ -89,10 +89,9 @@ studies: $(STAMP)  ## run each case study as a notebook, in its long form
 fuzz: $(STAMP)  ## 1,000 drawn networks against the slow reference
 	SCIEXPLAIN_FUZZ=1000 OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest tests/lrp/test_random_networks.py
 
-bench: $(PEERS)  ## print the measured ratios of benchmarks/bench_*.py
-	@found=; for file in benchmarks/bench_*.py; do test -e "$$file" || continue; found=1; \
-	  echo "== $$file"; "$(BIN)/python" "$$file" || exit 1; done; \
-	test -n "$$found" || echo "benchmarks/ holds no bench_*.py yet."
+bench: $(PEERS)  ## speed and memory beside peers (BENCH_ARGS="--quick"), and how exactly relevance adds up
+	"$(BIN)/python" benchmarks/core.py $(BENCH_ARGS)
+	"$(BIN)/python" benchmarks/bench_conservation.py
 
 wheel: $(STAMP)  ## build dist/*.whl
 	rm -rf dist

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import pandas as pd
 import torch
-from bench_core import four_convolutions
-from torch import nn
+from networks import four_convolutions, random_statistics
 
 import sciexplain as sx
 from sciexplain.models import Deep4Net, EEGNet, ShallowConvNet
@@ -22,17 +21,6 @@ NETS = {
     "EEGNet": (lambda: EEGNet(22, 2, 1000), (8, 22, 1000)),
     "Deep4Net": (lambda: Deep4Net(22, 2, 1000), (8, 22, 1000)),
 }
-
-
-def random_statistics(model: nn.Module) -> nn.Module:
-    """Batch norm as after training: fresh statistics would make it the identity."""
-    for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            assert module.running_mean is not None
-            assert module.running_var is not None
-            module.running_mean.normal_(0, 0.2)
-            module.running_var.uniform_(0.5, 2)
-    return model.eval()
 
 
 def main() -> None:
