@@ -207,6 +207,3 @@ operation(aten.embedding, "embedding", sign=lambda node, sign: "signed",
           how="relevance of an index is that of its row; rows that are signals: values move")  # fmt: skip
 operation([aten.embedding_bag, aten._embedding_bag, aten._embedding_bag_forward_only], "embedding",
           sign=lambda node, sign: "signed", how="relevance of an index is that of its row in the bag")  # fmt: skip
-operation([aten.lstm.input, aten.gru.input, aten.rnn_tanh.input, aten.rnn_relu.input, aten.lstm_cell, aten.gru_cell,
-           aten.rnn_tanh_cell, aten.rnn_relu_cell], "recurrent", signals=(0, 1), sign=lambda node, sign: "signed",
-          how="gates are constant, the candidate follows the rule of its path")  # fmt: skip
