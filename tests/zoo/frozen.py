@@ -21,14 +21,16 @@ GATES = {"hardsigmoid", "sigmoid", "softmax"}
 
 
 def activation(func, z, *args, **kwargs):
-    """slope * z + act(0), the slope detached."""
+    """slope * z + act(0), the slope detached; where z is 0, the slope is act'(0)."""
+    kwargs.pop("inplace", None)
+    with torch.enable_grad():
+        nought = torch.zeros((), dtype=z.dtype, requires_grad=True)
+        at_zero = func(nought.clone(), *args, **kwargs)
+        (slope_at_zero,) = torch.autograd.grad(at_zero, nought)
     with torch.no_grad():
-        kwargs.pop("inplace", None)
-        before = z.clone()
-        at_zero = func(torch.zeros((), dtype=z.dtype), *args, **kwargs)
         y = func(z.clone(), *args, **kwargs)
-        slope = torch.where(before == 0, 0.0, (y - at_zero) / torch.where(before == 0, 1.0, before))
-    return z * slope + at_zero
+        slope = torch.where(z == 0, slope_at_zero, (y - at_zero) / torch.where(z == 0, 1.0, z))
+    return z * slope + at_zero.detach()
 
 
 def logarithm(func, z):

@@ -203,7 +203,8 @@ class GAT(nn.Module):
         row, col = edge_index
         h = self.lin(x)
         e = F.leaky_relu((h * self.left).sum(-1)[row] + (h * self.right).sum(-1)[col], 0.2)
-        e = (e - e.max()).exp()
+        top = e.new_zeros(x.shape[0]).scatter_reduce(0, row, e, "amax", include_self=False)
+        e = (e - top[row]).exp()
         total = e.new_zeros(x.shape[0]).index_add(0, row, e)
         weights = e / (total[row] + 1e-16)
         h = F.elu(torch.zeros_like(h).index_add(0, row, weights[:, None] * h[col]))
