@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from .rows import Rows
-from .rules.bound import BoundRule, Outputs
+from .rules.bound import BoundRule, Outputs, empties
 
 aten = torch.ops.aten
 
@@ -62,9 +62,8 @@ class Weighted(Function):
     @staticmethod
     def backward(ctx: Any, c: Tensor) -> Any:
         a, z = ctx.saved_tensors
-        if ctx.relu:
-            c = aten.threshold_backward(c, z, 0)
-        c_in, absorbed = ctx.bound.message(a, Outputs(z, c, ctx.account.rows, ctx.account.outright))
+        out = Outputs(z, c, ctx.account.rows, ctx.account.outright, ctx.relu)
+        c_in, absorbed = ctx.bound.message(a, out)
         return c_in, ctx.account.booked(absorbed), None, None, None
 
 
@@ -98,10 +97,9 @@ class Direct(Function):
     @staticmethod
     def backward(ctx: Any, c: Tensor) -> Any:
         a, z, mask = ctx.saved_tensors
-        if ctx.relu:
-            c = aten.threshold_backward(c, z, 0)
         account = ctx.account
-        r, absorbed = ctx.bound.relevance(a, Outputs(z, c, account.rows, account.outright), mask, ctx.box)
+        out = Outputs(z, c, account.rows, account.outright, ctx.relu)
+        r, absorbed = ctx.bound.relevance(a, out, mask, ctx.box)
         return None, r, account.booked(absorbed), None, None, None, None, None
 
 
@@ -120,8 +118,10 @@ class Activation(Function):
     @staticmethod
     def backward(ctx: Any, c: Tensor) -> Any:
         z, y = ctx.saved_tensors
-        rise = y - ctx.at_zero if ctx.at_zero else y
-        ratio = torch.where(z == 0, ctx.slope, rise / z)
+        ratio = (y - ctx.at_zero if ctx.at_zero else y) / z
+        empty = empties(z)
+        if empty is not None:
+            ratio = torch.where(empty, ctx.slope, ratio)
         absorbed = None
         if ctx.account is not None:
             share = c * ctx.at_zero if ctx.at_zero else torch.where(z == 0, c * y, 0)

@@ -32,6 +32,10 @@ class Dense:
     def shaped(self, b: Tensor, z: Tensor) -> Tensor:
         return b
 
+    def weigh(self, t: Tensor, b: Tensor, z: Tensor) -> Tensor:
+        """t b, elementwise."""
+        return t * b
+
     def unit(self, mask: Tensor) -> Tensor:
         return mask[:1]
 
@@ -89,6 +93,10 @@ class Convolution:
     def shaped(self, b: Tensor, z: Tensor) -> Tensor:
         return b.reshape(-1, *[1] * self.dims)
 
+    def weigh(self, t: Tensor, b: Tensor, z: Tensor) -> Tensor:
+        """t b, summed over places already: (sample, channel)."""
+        return t.flatten(2).sum(2) * b
+
     def unit(self, mask: Tensor) -> Tensor:
         return mask[:1]
 
@@ -133,6 +141,9 @@ class MatMul:
     def shaped(self, b: Tensor, z: Tensor) -> Tensor:
         return b
 
+    def weigh(self, t: Tensor, b: Tensor, z: Tensor) -> Tensor:
+        return t * b
+
     # rows of signals times a matrix (input, output), as plain code writes a dense layer
 
     def scale_outputs(self, w: Tensor, s: Tensor) -> Tensor:
@@ -160,6 +171,10 @@ class Einsum:
 
     def shaped(self, b: Tensor, z: Tensor) -> Tensor:
         return b
+
+    def weigh(self, t: Tensor, b: Tensor, z: Tensor) -> Tensor:
+        """t b, elementwise."""
+        return t * b
 
     def unit(self, mask: Tensor) -> Tensor:
         return mask

@@ -17,6 +17,7 @@ from torch import Tensor
 from .base import Part, Rule
 from .domain import ZBox
 
+aten = torch.ops.aten
 PerSample = Callable[[Tensor], Tensor]
 Box = tuple[Tensor, Tensor]
 
@@ -26,21 +27,40 @@ def divide(n: Tensor, d: Tensor) -> Tensor:
     return n / d.masked_fill(d == 0, torch.inf)
 
 
+def empties(d: Tensor) -> Tensor | None:
+    """Where a denominator is 0; None where it nowhere is.
+
+    Most have no zeros, and looking costs less than dividing around them. On other devices than the CPU looking
+    would wait for the result, so there they always count as possible.
+    """
+    if d.device.type == "cpu" and d.numel():
+        low, high = torch.aminmax(d)
+        if low > 0 or high < 0 or int(torch.count_nonzero(d)) == d.numel():
+            return None
+    return d == 0
+
+
 @dataclass
 class Outputs:
     """What comes back to an operation: its result z and the message c, so that R = z c.
 
-    `outright` is R itself where the user gave it at the model's output: it holds where z is 0, too.
+    `outright` is R itself where the user gave it at the model's output: it holds where z is 0, too. After a
+    `relu` in the same step no relevance comes where z is 0, whatever c is there.
     """
 
     z: Tensor
     c: Tensor
     rows: PerSample
     outright: Tensor | None = None
+    relu: bool = False
 
     @cached_property
     def relevance(self) -> Tensor:
         return self.z * self.c if self.outright is None else self.outright
+
+    @cached_property
+    def message(self) -> Tensor:
+        return aten.threshold_backward(self.c, self.z, 0) if self.relu else self.c
 
 
 @dataclass
@@ -135,28 +155,30 @@ class BoundRule:
 
     def _plain_gain(self, part: Part, out: Outputs) -> tuple[Tensor, Tensor]:
         """LRP-0 and epsilon: the denominator is z itself, nothing is divided for epsilon = 0."""
-        z, c, epsilon = out.z, out.c, self.rule.stabiliser
+        z, epsilon = out.z, self.rule.stabiliser
         if epsilon == 0:
-            return c, self._bias_share(part.bias, c, out)
-        if self.nonnegative_output:  # c is 0 where z is
-            gain = c * (z / (z + epsilon))
+            return out.message, self._bias_share(part.bias, out.message, out)
+        if self.nonnegative_output:
+            gain = (out.c * z).div_(z + epsilon)
             if part.bias is None:
                 return gain, out.rows(gain) * epsilon
             return gain, self._bias_share(part.bias + epsilon, gain, out)
         stabiliser = torch.copysign(z.new_tensor(epsilon), z)
-        gain = c * (z / (z + stabiliser))
+        gain = (out.c * z).div_(z + stabiliser)
         return gain, self._bias_share(part.bias, gain, out) + out.rows(gain * stabiliser)
 
     def _bias_share(self, bias: Tensor | None, gain: Tensor, out: Outputs) -> Tensor:
         if bias is None:
             return gain.new_zeros((), dtype=torch.float64)
+        if getattr(out.rows, "where", 0) == 0:
+            return out.rows(self.op.weigh(gain, bias, out.z))
         return out.rows(gain * self.op.shaped(bias, out.z))
 
     def _share(
         self, part: Part, n: Tensor, out: Outputs, branch: Tensor, counted: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """factor R / denominator, and the relevance that no input receives; `counted`: a bias in `n`."""
-        r = out.relevance * part.factor
+        r = out.relevance if part.factor == 1 else out.relevance * part.factor
         if part.where == "nonnegative":
             r = torch.where(branch >= 0, r, 0)
         elif part.where == "negative":
@@ -169,8 +191,12 @@ class BoundRule:
         if epsilon:
             stabiliser = torch.where(d >= 0, d.new_tensor(epsilon), d.new_tensor(-epsilon))
             d = d + stabiliser
-        gain = divide(r, d)
-        lost = out.rows(torch.where(d == 0, r, 0))
+        empty = empties(d)
+        if empty is None:
+            gain, lost = r / d, r.new_zeros((), dtype=torch.float64)
+        else:
+            gain = r / d.masked_fill(empty, torch.inf)
+            lost = out.rows(r * empty)
         if stabiliser is not None:
             lost = lost + out.rows(gain * stabiliser)
         if self.rule.bias == "absorb":
