@@ -328,10 +328,8 @@ def attention(session: Session, item: Planned) -> Step:
         with torch.no_grad():
             y = run_node(node, values)
         queries, keys = values[q].detach(), values[k].detach()
-        return Attend.apply(values[v], y, lambda: _weights(node, queries, keys, values_mask(values)))
-
-    def values_mask(values: Values) -> Any:
-        return fill(argument(node, "attn_mask"), values)
+        mask = fill(argument(node, "attn_mask"), values)  # read now: values are let go as the run goes on
+        return Attend.apply(values[v], y, lambda: _weights(node, queries, keys, mask))
 
     return _whole_attention(session, item) if constant else step
 
