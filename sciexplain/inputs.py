@@ -73,7 +73,8 @@ class Inputs:
     several : bool
         Whether they came as more than one, so that results carry their names.
     joint : bool
-        Whether they have different first sizes, such as nodes and edges of a graph: they cannot be cut into batches.
+        Whether they have different first sizes, such as nodes and edges of a graph, and so cannot be cut into
+        batches.
     """
 
     items: list[Labelled]
@@ -146,8 +147,8 @@ def _name(path: Any) -> str | None:
 
 def _expected(got: str) -> str:
     return (
-        "Inputs are a torch.Tensor, numpy array, xarray.DataArray, or a tuple (positional) or dict (keywords) of"
-        f" them, nested as the model takes them; got {got}."
+        "Inputs are a torch.Tensor, numpy array, xarray.DataArray, or a tuple (positional) or dict (keywords)"
+        f" of them, nested as the model takes them; got {got}."
     )
 
 

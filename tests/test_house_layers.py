@@ -31,7 +31,7 @@ LAYERS = {
 TOP = {"", "cli", "commands", "demo", "__main__"}  # these may import anything; nothing below may import them
 
 # part -> the third-party packages it may import (absent: any), and those it may not.
-ONLY = {"lrp": {"torch", "numpy"}, "inputs": {"torch", "numpy", "xarray", "pandas"}}
+ONLY = {"lrp": {"torch", "numpy", "sympy"}, "inputs": {"torch", "numpy", "xarray", "pandas"}}
 NEVER = {
     "relevance": {"torch", "mne", "rdkit", "sklearn"},
     "data": {"torch", "mne", "rdkit", "sklearn"},

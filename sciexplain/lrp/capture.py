@@ -305,7 +305,7 @@ def _record(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) ->
 
 
 def decomposed(captured: Capture, targets: Sequence[Any]) -> Capture | None:
-    """The capture with these operations replaced by what torch says they are made of; None if it says nothing."""
+    """The capture with these operations replaced by what torch makes them of; None where it knows nothing."""
     known = torch.export.default_decompositions()
     table = {target: known[target] for target in targets if target in known}
     if not table:

@@ -112,7 +112,8 @@ class Composite:
             close = difflib.get_close_matches(key, paths, 1)
             hint = f" Did you mean {close[0]!r}?" if close else ""
             raise PlanError(
-                f"No linear operation (for a product rule: no product) has a module path like {key!r}.{hint} Paths: {', '.join(paths)}."
+                f"No linear operation (for a product rule: no product) has a module path like {key!r}.{hint}"
+                f" Paths: {', '.join(paths)}."
             )
 
     def to_json(self) -> str:

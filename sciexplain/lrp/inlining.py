@@ -1,8 +1,8 @@
-"""Put the bodies of `torch.no_grad`, `torch.enable_grad` and `torch.autocast` blocks into the graph around them.
+"""Put the bodies of `torch.no_grad`, `torch.enable_grad` and `torch.autocast` blocks into their graph.
 
 `torch.export` records such a block as one call of a sub-graph. Whether gradients are recorded makes no
-difference to what is computed; the casts of autocast are left out, so that a model is explained in the precision of
-its own parameters.
+difference to what is computed; the casts of autocast are left out, so that a model is explained in the
+precision of its own parameters.
 """
 
 from __future__ import annotations

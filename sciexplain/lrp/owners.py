@@ -1,4 +1,4 @@
-"""Whose rows are these? For graphs the rows of a tensor are atoms or edges, and several samples share a batch.
+"""Whose rows are these? In graphs the rows of a tensor are atoms or edges, and several samples share them.
 
 Messages are linear in what is sent back, and samples do not mix. So a second backward pass, in which sample m
 starts with 1 + m / M times its message, returns 1 + m / M times as much in every row of sample m.

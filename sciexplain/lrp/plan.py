@@ -236,8 +236,8 @@ def _try_plan(
         outputs = tuple(dict.fromkeys(n for n in capture.outputs if n in wiring.signals))
     if not outputs or any(n not in wiring.signals for n in outputs):
         raise PlanError(
-            "The output does not depend on an input through operations that carry relevance"
-            " (boolean inputs, comparisons, rounding to integers and integers beside other inputs carry none)."
+            "The output does not depend on an input through operations that carry relevance (boolean inputs,"
+            " comparisons, rounding to integers and integers beside other inputs carry none)."
         )
     path = wiring.path(outputs)
     needed = ancestors(outputs if single else capture.outputs)

@@ -1,7 +1,7 @@
-"""Where the relevance of integer inputs starts: at the rows of an embedding, at the conversion to real numbers.
+"""Where the relevance of integer inputs starts: at rows of an embedding, at a conversion to real numbers.
 
-The relevance found there returns to the input through a carrier: a tensor of zeros of the input's shape that is
-taken the way of the indices, and whose gradient is relevance itself.
+The relevance found there returns to the input through a carrier: a tensor of zeros of the input's shape that
+is taken the way of the indices, and whose gradient is relevance itself.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ aten = torch.ops.aten
 
 _ELEMENTWISE = (
     aten.add, aten.sub, aten.subtract, aten.rsub, aten.mul, aten.multiply, aten.div, aten.divide,
-    aten.true_divide, aten.floor_divide, aten.remainder, aten.fmod, aten.clamp, aten.clamp_min, aten.clamp_max,
+    aten.true_divide, aten.floor_divide, aten.remainder, aten.fmod,
+    aten.clamp, aten.clamp_min, aten.clamp_max,
 )  # fmt: skip
 _CASTS = (aten.to, aten._to_copy, aten.type_as, aten.clone, aten.contiguous, aten.detach, aten.alias)
 _ROWS = (aten.embedding, aten.embedding_bag, aten._embedding_bag, aten._embedding_bag_forward_only)
@@ -55,8 +56,8 @@ def _is_integer(node: fx.Node) -> bool:
 def find_sources(capture: Capture) -> dict[fx.Node, Source]:
     """All sources of a capture.
 
-    Embeddings always are. Conversions of uint8 (pictures) always are, those of other integers only if nothing else
-    carries relevance: beside other inputs they are masks and counts.
+    Embeddings always are. Conversions of uint8 (pictures) always are, those of other integers only if nothing
+    else carries relevance: beside other inputs they are masks and counts.
     """
     ways: dict[fx.Node, tuple[fx.Node, tuple[fx.Node, ...]]] = {
         n: (n, ()) for n in capture.inputs if _is_integer(n)

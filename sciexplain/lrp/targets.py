@@ -211,8 +211,8 @@ def _differentiable(v: Tensor) -> bool:
 def _per_sample(v: Tensor, c: Tensor, n: int) -> Tensor:
     if v.dim() == 0 or len(v) != n:
         raise TargetError(
-            f"The target function reads an output of shape {tuple(v.shape)} for {n} scores; its first dimension"
-            " must number the samples."
+            f"The target function reads an output of shape {tuple(v.shape)} for {n} scores; its first"
+            " dimension must number the samples."
         )
     return (v.double() * c.double()).reshape(n, -1).sum(1)
 

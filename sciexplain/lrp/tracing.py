@@ -1,4 +1,4 @@
-"""Running `torch.export` on the user's model without leaving a trace, and saying in one line why it failed."""
+"""Run `torch.export` on the user's model without leaving a trace, and say in one line why it failed."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ aten = torch.ops.aten
 
 
 def inner(c: Tensor, a: Tensor) -> Tensor:
-    """c a elementwise; of complex numbers Re(conj(c) a), which is what torch's complex gradients stand for."""
+    """c a elementwise; of complex numbers Re(conj(c) a), as torch's complex gradients are meant."""
     product = c.conj() * a if c.is_complex() or a.is_complex() else c * a
     return product.real if product.is_complex() else product
 
@@ -211,11 +211,13 @@ class Taylor(Function):
 
 
 class Normalised(Function):
-    """y = (x - mean) scale w + b with a constant scale: the message passes the centring, b absorbs its share."""
+    """y = (x - mean) scale w + b with a constant scale: the message passes the centring, b absorbs its
+    share."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, slot: Tensor, y: Tensor, scale: Tensor, grouped: tuple[int, ...],
-                dims: tuple[int, ...], w: Tensor | None, b: Tensor | None, account: Account) -> Tensor:  # fmt: skip
+                dims: tuple[int, ...], w: Tensor | None, b: Tensor | None,
+                account: Account) -> Tensor:  # fmt: skip
         ctx.save_for_backward(scale, w, b)
         ctx.grouped, ctx.dims, ctx.account = grouped, dims, account
         return y.view_as(y)
@@ -232,7 +234,7 @@ class Normalised(Function):
 
 
 class Source(Function):
-    """The rows of an embedding, or integers as real numbers: relevance of theirs goes to `carrier` as it is."""
+    """Rows of an embedding, or integers as real numbers: their relevance goes to `carrier` as it is."""
 
     @staticmethod
     def forward(ctx: Any, carrier: Tensor, y: Tensor, rows: bool) -> Tensor:

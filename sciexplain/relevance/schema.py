@@ -20,8 +20,8 @@ class SchemaError(ValueError):
 class Variable:
     """What the schema says about one variable.
 
-    `dims` are names; "sample" stands for the dataset's own sample dim, "..." for the input's dims. Where several
-    targets were explained at once, a dim `explained` stands in front.
+    `dims` are names; "sample" stands for the dataset's own sample dim, "..." for the input's dims. Where
+    several targets were explained at once, a dim `explained` stands in front.
     `kinds` are NumPy dtype kinds. With `per_input`, it may come as `NAME_INPUT`, once per input or layer.
     """
 

@@ -32,8 +32,8 @@ activation([aten.elu, aten.celu, aten.selu, aten.gelu, aten.silu, aten.mish, ate
             aten.softshrink, aten.hardshrink, aten.asin, aten.sign,
             aten.floor, aten.ceil, aten.round, aten.trunc, aten.frac, aten.erfinv, aten.atanh, aten.deg2rad,
             aten.rad2deg, aten.nan_to_num, aten.sgn])  # fmt: skip
-activation([aten.sigmoid, aten.hardsigmoid, aten.softplus, aten.exp, aten.sqrt, aten.square, aten.relu6, aten.exp2,
-            aten.cosh],
+activation([aten.sigmoid, aten.hardsigmoid, aten.softplus, aten.exp, aten.sqrt, aten.square, aten.relu6,
+            aten.exp2, aten.cosh],
            sign=nonnegative)  # fmt: skip
 activation(
     [

@@ -49,8 +49,8 @@ operation([aten.log_softmax, aten._log_softmax], "taylor", sign=signed, how=_TAY
 operation(aten.logsumexp, "taylor", sign=signed, how=_TAYLOR + " (sum p x + entropy)")
 
 # homogeneous of some degree
-operation([aten.norm, aten.linalg_vector_norm, aten.linalg_norm, aten.std, aten.frobenius_norm], "homogeneous",
-          sign=nonnegative, how="in proportion to x dy/dx, which sum to y")  # fmt: skip
+operation([aten.norm, aten.linalg_vector_norm, aten.linalg_norm, aten.std, aten.frobenius_norm],
+          "homogeneous", sign=nonnegative, how="in proportion to x dy/dx, which sum to y")  # fmt: skip
 operation(
     aten.var, "homogeneous", sign=nonnegative, degree=2, how="in proportion to x dy/dx, which sum to 2 y"
 )

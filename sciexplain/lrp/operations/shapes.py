@@ -32,7 +32,8 @@ operation(
         aten.pixel_shuffle, aten.pixel_unshuffle, aten.channel_shuffle, aten.rot90,
         aten.take_along_dim, aten.positive, aten.squeeze_, aten.adjoint, aten.mH, aten.moveaxis, aten.ravel,
         aten.hsplit, aten.vsplit, aten.dsplit, aten.tril, aten.triu, aten.take, aten.native_channel_shuffle,
-        aten.sort, aten.topk, aten.broadcast_to, aten.expand_copy, aten.atleast_1d, aten.atleast_2d, aten.atleast_3d,
+        aten.sort, aten.topk, aten.broadcast_to, aten.expand_copy,
+        aten.atleast_1d, aten.atleast_2d, aten.atleast_3d,
     ],
     "homogeneous",
     sign=keeps,
@@ -98,7 +99,8 @@ operation(
     sign=keeps,
     how="values move, relevance with them", moves=True,
 )  # fmt: skip
-operation([aten.cat, aten.concat, aten.concatenate, aten.stack, aten.hstack, aten.vstack, aten.column_stack, aten.dstack], "affine", sign=keeps,
+operation([aten.cat, aten.concat, aten.concatenate, aten.stack, aten.hstack, aten.vstack, aten.column_stack,
+           aten.dstack], "affine", sign=keeps,
           how="values move; constant parts absorb theirs", moves=True)  # fmt: skip
 operation(
     [
@@ -206,4 +208,5 @@ operation(aten.complex, "affine", signals=(0, 1), sign=lambda node, sign: "signe
 operation(aten.embedding, "embedding", sign=lambda node, sign: "signed",
           how="relevance of an index is that of its row; rows that are signals: values move")  # fmt: skip
 operation([aten.embedding_bag, aten._embedding_bag, aten._embedding_bag_forward_only], "embedding",
-          sign=lambda node, sign: "signed", how="relevance of an index is that of its row in the bag")  # fmt: skip
+          sign=lambda node, sign: "signed",
+          how="relevance of an index is that of its row in the bag")  # fmt: skip

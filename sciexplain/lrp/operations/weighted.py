@@ -284,7 +284,8 @@ def _convolution(node: fx.Node, name: str) -> Convolution | str:
 
 operation(
     [
-        aten.linear, aten.matmul, aten.mm, aten.bmm, aten.mv, aten.addmm, aten.baddbmm, aten.addmv, aten.einsum,
+        aten.linear, aten.matmul, aten.mm, aten.bmm, aten.mv, aten.addmm, aten.baddbmm, aten.addmv,
+        aten.einsum,
         aten.conv1d, aten.conv2d, aten.conv3d, aten.convolution, aten._convolution,
         aten.conv_transpose1d, aten.conv_transpose2d, aten.conv_transpose3d,
     ],

@@ -30,8 +30,8 @@ def divide(n: Tensor, d: Tensor) -> Tensor:
 def empties(d: Tensor) -> Tensor | None:
     """Where a denominator is 0; None where it nowhere is.
 
-    Most have no zeros, and looking costs less than dividing around them. On other devices than the CPU looking
-    would wait for the result, so there they always count as possible.
+    Most have no zeros, and looking costs less than dividing around them. On other devices than the CPU
+    looking would wait for the result, so there they always count as possible.
     """
     if d.device.type == "cpu" and d.numel():
         low, high = torch.aminmax(d)
