@@ -84,9 +84,11 @@ class Session:
         if any(spot.step in self.plan.outputs for spot, _ in chosen):
             self._last = None
         at = {result: i for i, (result, _, _) in enumerate(self._steps)}
-        # relevance of a layer is what the condition lets through: on the way back, the choice comes first
+        order = {node: i for i, node in enumerate(self.plan.capture.graph.nodes)}
+        # relevance of a layer is what its condition lets through: on the way back, the choice comes first
         entering = [v for v in (*chosen, *kept) if v[0].entering is not None]
         leaving = [v for v in (*kept, *chosen) if v[0].entering is None]
+        leaving.sort(key=lambda v: order[v[0].node])  # several may be done in one step
         for spot, visit in (*entering, *leaving):
             result, step, reads = self._steps[at[spot.step]]
             self._steps[at[spot.step]] = (result, spot.around(step, visit), reads)

@@ -95,7 +95,7 @@ class Convolution:
 
     def weigh(self, t: Tensor, b: Tensor, z: Tensor) -> Tensor:
         """t b, summed over places already: (sample, channel)."""
-        return t.flatten(2).sum(2) * b
+        return t.sum(tuple(range(2, t.dim()))) * b  # flatten has no batched form
 
     def unit(self, mask: Tensor) -> Tensor:
         return mask[:1]
