@@ -165,8 +165,6 @@ def _homogeneous(draw, g):
         made = g.b.prod(h, _axis(draw, g, h))
     else:
         made = g.b.power_spectrum(h, style=draw(st.sampled_from(["abs", "square", "parts"])))
-    if not g.b.shapes[made]:
-        made = g.b.reshape(made, 1)
     g.put(made, h)
 
 

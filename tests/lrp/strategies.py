@@ -86,6 +86,8 @@ class Growing:
 
     def put(self, made, *used):
         self.used.update(used)
+        if not self.b.shapes[made]:
+            made = self.b.reshape(made, 1)
         self.open.append(made)
 
 

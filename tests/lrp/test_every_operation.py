@@ -1,5 +1,7 @@
 """Each operation of the reference's gallery, in every way to write it, under rules that use every path."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 
@@ -18,14 +20,15 @@ SOME = {
 }
 
 
-@pytest.fixture(scope="module", params=GALLERY)
-def built(request):
-    return GALLERY[request.param]()
+@cache  # a network is captured once for all of its rules
+def built(name):
+    return GALLERY[name]()
 
 
 @pytest.mark.parametrize("rule", SOME)
-def test_with_the_usual_rules_for_products(built, rule):
-    check(*built, SOME[rule])
+@pytest.mark.parametrize("name", GALLERY)
+def test_with_the_usual_rules_for_products(name, rule):
+    check(*built(name), SOME[rule])
 
 
 PRODUCTS = {
@@ -35,20 +38,20 @@ PRODUCTS = {
 }
 
 
-PAIRS = [n for n, build in GALLERY.items() if any(isinstance(s, Pair) for s in build()[1].steps)]
+PAIRS = [name for name in GALLERY if any(isinstance(step, Pair) for step in built(name)[1].steps)]
 
 
 @pytest.mark.parametrize("chosen", PRODUCTS)
 @pytest.mark.parametrize("name", PAIRS)
 def test_with_other_rules_for_products(name, chosen):
-    net, program = GALLERY[name]()
+    net, program = built(name)
     entries = {"linear": rules.Gamma(0.25), **PRODUCTS[chosen]}
     check(net, program, sx.Composite(entries), choose=composite(entries))
 
 
 @pytest.mark.parametrize("name", [n for n in GALLERY if n.startswith("quotient")])
 def test_a_divisor_that_gets_half(name):
-    net, program = GALLERY[name]()
+    net, program = built(name)
     entries = {"linear": rules.Zero(), "quotient": rules.Half()}
     check(net, program, sx.Composite(entries), choose=composite(entries))
 

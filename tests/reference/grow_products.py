@@ -181,16 +181,17 @@ class Products:
         with self.instead(
             lambda x, y=None: module(x, *[x if y is None else y] * 2, need_weights=weights)[0], *sources
         ):
-            return self._multihead(h, memory or h, heads, W, b, W_out, b_out, name)
+            style = "matmul" if weights else "sdpa"  # with the weights wanted, torch writes the products out
+            return self._multihead(h, memory or h, heads, W, b, W_out, b_out, name, style)
 
-    def _multihead(self, h, memory, heads, W, b, W_out, b_out, path):
+    def _multihead(self, h, memory, heads, W, b, W_out, b_out, path, style="sdpa"):
         width = W_out.shape[0]
         parts = []
         for i, source in enumerate((h, memory, memory)):
             rows = slice(i * width, (i + 1) * width)
             p = self.weighted(source, W[rows], b[rows], path)
             parts.append(self.transpose(self.reshape(p, -1, heads, width // heads), 0, 1))
-        mixed = self.attention(*parts)
+        mixed = self.attention(*parts, style=style)
         mixed = self.reshape(self.transpose(mixed, 0, 1), self.shapes[h][0], width)
         return self.weighted(mixed, W_out, b_out, f"{path}.out_proj")
 

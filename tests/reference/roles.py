@@ -1,4 +1,4 @@
-"""Which factor of a product is a gate, an attention weight, or a function of the other: read off the steps.
+"""Which factor of a product is a gate, a divisor, an attention weight, a function of the other: by its steps.
 
 Each question has three answers: True, False, and None where the definition does not decide it (tests leave
 such products out).
@@ -49,6 +49,21 @@ def is_gate(b, h):
     return _unclear(before)
 
 
+def is_divisor(b, h):
+    """A reciprocal, through moves and constant factors."""
+    step = b.producer(h)
+    if step is None:
+        return False
+    if isinstance(step, Activation):
+        return step.name in ("reciprocal", "per", "rsqrt", "negative_power")
+    before = [is_divisor(b, s) for s in step.sources]
+    if isinstance(step, Gather) or (isinstance(step, Scaled) and step.b is None):
+        return before[0]
+    if isinstance(step, Linear) and not isinstance(step, Scaled):
+        return False
+    return _unclear(before)
+
+
 def is_attention(b, h):
     """From softmax, through moves, dropout and masks."""
     step = b.producer(h)
@@ -83,15 +98,15 @@ def product_role(b, h, g):
     """(kind, index of the signal) of the elementwise product h * g; None where the definition is open."""
     if h == g:
         return "product", 0
-    gates = is_gate(b, h), is_gate(b, g)
     within = is_function_of(b, h, g), is_function_of(b, g, h)  # the other one is the signal
-    if None in gates:
-        return None
-    if gates[0] != gates[1]:
-        signal = 1 if gates[0] else 0
-        return None if within[signal] else ("gate", signal)
     if within[0] != within[1]:
         return "gate", 1 if within[0] else 0
+    gates, divisors = ((f(b, h), f(b, g)) for f in (is_gate, is_divisor))
+    if None in gates + divisors or (True in gates and True in divisors):
+        return None
+    for kind, found in (("gate", gates), ("quotient", divisors)):
+        if found[0] != found[1]:
+            return kind, 1 if found[0] else 0
     return "product", 0
 
 

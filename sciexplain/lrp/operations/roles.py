@@ -23,6 +23,7 @@ _SHIFTS = (aten.add, aten.sub, aten.subtract, aten.rsub)
 _COPIES = (aten.clone, aten.contiguous, aten.to, aten._to_copy, aten.detach, aten.alias, aten.dropout)
 _ELEMENTWISE = (aten.relu, aten.leaky_relu, aten.abs, aten.neg)
 _MASKS = (aten.masked_fill, aten.where)
+_SHAPED_LIKE = (aten.expand_as, aten.view_as, aten.reshape_as, aten.type_as)  # the second only says the shape
 
 
 class Roles:
@@ -42,6 +43,8 @@ class Roles:
         """Take note of a node that depends on the inputs; to be called in the order of the graph."""
         packet = getattr(node.target, "overloadpacket", node.target)
         parents = [p for p in node.all_input_nodes if p in self._depends and not _is_size(p)]
+        if packet in _SHAPED_LIKE:
+            parents = [p for p in parents if p is node.args[0]]
         self._follow_functions(node, packet, parents)
         if packet in _SOFTMAX:
             self.softmaxes.add(node)
@@ -70,16 +73,21 @@ class Roles:
         roles = (
             [("attention", self.softmaxes)] if whole else [("quotient", self.divisors), ("gate", self.gates)]
         )
+        within = None if whole else self._within(a, b)
         for name, role in roles:
-            if (a in role) != (b in role):
-                return name, 0 if a in role else 1
-        if not whole:  # x g(x) is an elementwise function of x
-            base = [self._base.get(v, v) for v in (a, b)]
-            if base[0] is not base[1]:
-                for i, (other, v) in enumerate(((b, base[0]), (a, base[1]))):
-                    if v in self._of.get(other, ()):
-                        return "gate", 1 - i
-        return "product", None
+            constant = 0 if a in role else 1
+            if (a in role) != (b in role) and within in (None, constant):
+                return name, constant
+        return ("product", None) if within is None else ("gate", within)
+
+    def _within(self, a: fx.Node, b: fx.Node) -> int | None:
+        """Which factor is g(x) in x g(x), an elementwise function of x like any activation."""
+        base = [self._base.get(v, v) for v in (a, b)]
+        if base[0] is not base[1]:
+            for i, (other, v) in enumerate(((b, base[0]), (a, base[1]))):
+                if v in self._of.get(other, ()):
+                    return 1 - i
+        return None
 
     def _follow_functions(self, node: fx.Node, packet: Any, parents: list[fx.Node]) -> None:
         entry = lookup(node.target)
