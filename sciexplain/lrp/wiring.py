@@ -141,9 +141,9 @@ def _share(node: fx.Node, places: list[Any], roles: Roles, composite: Composite)
 def _factors(node: fx.Node, entry: Operation, rest: list[Any]) -> tuple[list[Place], list[Place]] | None:
     """The places of two factors that are both signals, if the node multiplies such."""
     taken = {p for p, _, _ in rest}
-    if entry.kind == "attention":  # values; queries and keys, which make the weights
+    if entry.kind == "attention":  # queries and keys, which make the weights; values
         weights: list[Place] = [p for p in (0, 1) if p in taken]
-        return ([2], weights) if 2 in taken and weights else None
+        return (weights, [2]) if 2 in taken and weights else None
     if entry.kind not in ("product", "quotient", "weighted"):
         return None
     first: Place

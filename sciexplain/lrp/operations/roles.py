@@ -65,8 +65,10 @@ class Roles:
 
     def product(self, node: fx.Node, kind: str, a: fx.Node, b: fx.Node) -> tuple[str, int | None]:
         """The kind of a product of two signals, and which factor (0 or 1) is its constant, if one is."""
-        if kind == "attention":
-            return "attention", 1
+        if kind == "attention":  # weights @ values, as where it is written out
+            return "attention", 0
+        if getattr(node.target, "overloadpacket", None) is aten.bilinear:  # mixes all elements: no gate
+            return "product", None
         if kind == "quotient":
             return "quotient", 1
         whole = kind == "weighted"  # sums of products: the softmax's weights are the gates
