@@ -14,7 +14,7 @@ from .plan import Planned, has_constants
 from .rows import Whole, rows_of
 from .rules import Half, SignalTakesAll
 from .sources import carry_places
-from .twins import Activation, Attend, Bags, Normalised, PassOn, Scale, Source, Taylor, tap
+from .twins import Activation, Attend, Bags, Normalised, PassOn, Product, Scale, Source, Taylor, tap
 from .values import Values, fill, norm_scale, run_fixed, run_node
 
 if TYPE_CHECKING:
@@ -124,6 +124,8 @@ def product(session: Session, item: Planned) -> Step:
     if place is None:
         if share == 1:
             return lambda values: run_fixed(node, values, places)
+        if item.entry.kind == "product" and item.name in ("aten.mul", "aten.multiply"):
+            return lambda values: Product.apply(values[node.args[0]], values[node.args[1]])
         return lambda values: Scale.apply(run_fixed(node, values, places), share)
     term = node.args[place] if place is not None and place < len(node.args) else None
     open_account = session.account(item) if term is not None and term not in item.signals else None
@@ -225,39 +227,47 @@ def scaled(session: Session, item: Planned) -> Step:
     """Layer, group, instance and RMS norm."""
     node, open_account = item.node, session.account(item)
     name = node.target._schema.name.split("::")[-1]  # type: ignore[union-attr]
+    centred, channelwise = "rms" not in name, "group" in name or "instance" in name
 
     def step(values: Values) -> Any:
         x = values[node.args[0]]
+        w, b = (fill(argument(node, k), values) for k in ("weight", "bias"))
         with torch.no_grad():
-            y = run_node(node, values)
-            first = y[0] if isinstance(y, tuple) else y
-            grouped, dims, channelwise = _groups(node, name, x)
-            g = x.reshape(grouped)
-            eps = argument(node, "eps")
-            if name.startswith("rms") or "rms_norm" in name:
-                eps = torch.finfo(x.dtype).eps if eps is None else eps
-                scale, centred = (g.double().square().mean(dims, keepdim=True) + eps).rsqrt(), False
-            else:
-                var = g.double().var(dims, unbiased=False, keepdim=True)
-                scale, centred = (var + eps).rsqrt(), True
-            w, b = (_spread(fill(argument(node, k), values), x, channelwise) for k in ("weight", "bias"))
+            y, scale, grouped, dims = _normalise(node, name, x.detach(), w, b)
+            w, b = (_spread(v, x, channelwise) for v in (w, b))
         account = open_account(values)
         out = Normalised.apply(
-            x, account.slot, first, scale.to(x.dtype), grouped, dims if centred else (), w, b, account
+            x, account.slot, y, scale.to(x.dtype), grouped, dims if centred else (), w, b, account
         )
-        return (out, *y[1:]) if isinstance(y, tuple) else out
+        if not name.startswith("native"):
+            return out
+        return (out, *run_node(node, {**values, node.args[0]: x.detach()})[1:])
 
     return step
 
 
-def _groups(node: fx.Node, name: str, x: Tensor) -> tuple[tuple[int, ...], tuple[int, ...], bool]:
-    """(shape in which the statistics are taken, its dimensions, whether weights go with dimension 1)."""
-    if "layer_norm" in name or "rms_norm" in name:
-        n = len(argument(node, "normalized_shape"))
-        return tuple(x.shape), tuple(range(x.dim() - n, x.dim())), False
-    groups = x.shape[1] if "instance" in name else argument(node, "num_groups", argument(node, "group"))
-    shape = (x.shape[0], groups, x.shape[1] // groups, *x.shape[2:])
-    return shape, tuple(range(2, len(shape))), True
+def _normalise(
+    node: fx.Node, name: str, x: Tensor, w: Tensor | None, b: Tensor | None
+) -> tuple[Tensor, Tensor, tuple[int, ...], tuple[int, ...]]:
+    """The result, the scale, the shape in which it was taken, and the dimensions over which."""
+    eps = argument(node, "eps")
+    if "layer_norm" in name:
+        shape = argument(node, "normalized_shape")
+        y, _, scale = aten.native_layer_norm(x, shape, w, b, eps)
+        return y, scale, tuple(x.shape), tuple(range(x.dim() - len(shape), x.dim()))
+    if "rms" in name:
+        dims = tuple(range(x.dim() - len(argument(node, "normalized_shape")), x.dim()))
+        eps = torch.finfo(x.dtype).eps if eps is None else eps
+        wide = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+        scale = (wide.square().mean(dims, keepdim=True) + eps).rsqrt()
+        y = (wide * scale).to(x.dtype)
+        return y if w is None else y * w, scale, tuple(x.shape), dims
+    n, channels = x.shape[:2]
+    groups = channels if "instance" in name else argument(node, "num_groups", argument(node, "group"))
+    places = x[0, 0].numel()
+    y, _, scale = aten.native_group_norm(x.contiguous(), w, b, n, channels, places, groups, eps)
+    grouped = (n, groups, channels // groups, *x.shape[2:])
+    return y, scale.reshape(n, groups, *[1] * (len(grouped) - 2)), grouped, tuple(range(2, len(grouped)))
 
 
 def _spread(w: Any, x: Tensor, channelwise: bool) -> Tensor | None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from .rows import Rows
-from .rules.bound import BoundRule, Outputs, empties
+from .rules.bound import BoundRule, Outputs
 
 aten = torch.ops.aten
 
@@ -119,13 +119,13 @@ class Activation(Function):
     def backward(ctx: Any, c: Tensor) -> Any:
         z, y = ctx.saved_tensors
         ratio = (y - ctx.at_zero if ctx.at_zero else y) / z
-        empty = empties(z)
-        if empty is not None:
-            ratio = torch.where(empty, ctx.slope, ratio)
+        # 0 / 0 shows in the sum; on other devices than the CPU looking at it would wait for the result
+        if ratio.device.type != "cpu" or not bool(torch.isfinite(ratio.sum())):
+            ratio = torch.where(z == 0, ctx.slope, ratio)
         absorbed = None
         if ctx.account is not None:
-            share = c * ctx.at_zero if ctx.at_zero else torch.where(z == 0, c * y, 0)
-            absorbed = ctx.account.rows(share)
+            rows = ctx.account.rows
+            absorbed = rows(c) * ctx.at_zero if ctx.at_zero else rows(torch.where(z == 0, c * y, 0))
         return c * ratio, absorbed, None, None, None, None
 
 
@@ -163,6 +163,29 @@ class Scale(Function):
         return c * ctx.factor, None
 
 
+class Product(Function):
+    """a b, of which each factor takes half: the messages are halved after they are summed to its shape."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
+        ctx.save_for_backward(a, b)
+        return a * b
+
+    @staticmethod
+    def backward(ctx: Any, c: Tensor) -> Any:
+        a, b = ctx.saved_tensors
+        return _summed_to(c * b.conj(), a).mul_(0.5), _summed_to(c * a.conj(), b).mul_(0.5)
+
+
+def _summed_to(t: Tensor, like: Tensor) -> Tensor:
+    """`t` summed over the dimensions in which `like` was repeated, in its type."""
+    extra = t.dim() - like.dim()
+    wide = [i for i in range(t.dim()) if i < extra or (like.shape[i - extra] == 1 and t.shape[i] != 1)]
+    t = t.sum(wide, keepdim=True) if wide else t
+    t = t.reshape(t.shape[extra:]) if extra else t
+    return t.real if t.is_complex() and not like.is_complex() else t
+
+
 class PassOn(Function):
     """A function of a divisor: R passes on unchanged, so c_in = c y / z; what stands at z = 0 is absorbed."""
 
@@ -178,10 +201,7 @@ class PassOn(Function):
         r = c * y
         message = torch.where(z == 0, 0, r / torch.where(z == 0, 1, z))
         absorbed = ctx.account.rows(torch.where(z == 0, r, 0))
-        extra = tuple(range(message.dim() - z.dim()))
-        message = message.sum(extra) if extra else message
-        wide = [i for i, n in enumerate(z.shape) if n == 1 and message.shape[i] != 1]
-        return message.sum(wide, keepdim=True) if wide else message, absorbed, None, None
+        return _summed_to(message, z), absorbed, None, None
 
 
 class Taylor(Function):
@@ -229,7 +249,7 @@ class Normalised(Function):
         g = c if w is None else c * w
         grouped = g.reshape(ctx.grouped) * scale
         if ctx.dims:
-            grouped = grouped - grouped.mean(ctx.dims, keepdim=True)
+            grouped = grouped.sub_(grouped.mean(ctx.dims, keepdim=True))
         return grouped.reshape(c.shape).to(c.dtype), absorbed, None, None, None, None, None, None, None
 
 
@@ -268,16 +288,13 @@ class Attend(Function):
 
     @staticmethod
     def forward(ctx: Any, v: Tensor, y: Tensor, weights: Callable[[], Tensor]) -> Tensor:
-        ctx.weights, ctx.shape = weights, v.shape
+        ctx.weights, ctx.like = weights, v.detach()
         return y.view_as(y)
 
     @staticmethod
     def backward(ctx: Any, c: Tensor) -> Any:
         message = ctx.weights().transpose(-2, -1).to(c.dtype) @ c
-        if message.dim() > 2 and message.shape[-3] != ctx.shape[-3]:  # several heads share their values
-            heads = ctx.shape[-3]
-            message = message.unflatten(-3, (heads, message.shape[-3] // heads)).sum(-3)
-        while message.dim() > len(ctx.shape):
-            message = message.sum(0)
-        wide = [i for i, n in enumerate(ctx.shape) if n == 1 and message.shape[i] != 1]
-        return message.sum(wide, keepdim=True) if wide else message, None, None
+        if message.dim() > 2 and message.shape[-3] != ctx.like.shape[-3]:  # several heads share their values
+            heads = ctx.like.shape[-3]
+            message = message.reshape(*message.shape[:-3], heads, -1, *message.shape[-2:]).sum(-3)
+        return _summed_to(message, ctx.like), None, None

@@ -35,7 +35,7 @@ def empties(d: Tensor) -> Tensor | None:
     """
     if d.device.type == "cpu" and d.numel():
         low, high = torch.aminmax(d)
-        if low > 0 or high < 0 or int(torch.count_nonzero(d)) == d.numel():
+        if low > 0 or high < 0 or (low < 0 < high and int(torch.count_nonzero(d)) == d.numel()):
             return None
     return d == 0
 
@@ -163,9 +163,11 @@ class BoundRule:
             if part.bias is None:
                 return gain, out.rows(gain) * epsilon
             return gain, self._bias_share(part.bias + epsilon, gain, out)
-        stabiliser = torch.copysign(z.new_tensor(epsilon), z)
-        gain = (out.c * z).div_(z + stabiliser)
-        return gain, self._bias_share(part.bias, gain, out) + out.rows(gain * stabiliser)
+        constant = torch.copysign(z.new_tensor(epsilon), z)
+        gain = (out.c * z).div_(z + constant)
+        if part.bias is not None:
+            constant = constant.add_(self.op.shaped(part.bias, z))
+        return gain, out.rows(gain * constant)
 
     def _bias_share(self, bias: Tensor | None, gain: Tensor, out: Outputs) -> Tensor:
         if bias is None:
