@@ -72,7 +72,7 @@ def label(
     for i, (item, name) in enumerate(zip(items, names)):
         if parts[0].relevance[i] is None:
             continue
-        dims, coords = _place(item, i, sample, n, parts)
+        dims, coords = _place(item, name, i, sample, n, parts)
         relevance[name] = xr.DataArray(_join([p.relevance[i] for p in parts]), dims=dims, coords=coords)
         values = item.values.detach().cpu() if isinstance(item.values, Tensor) else item.values
         used = values if not isinstance(values, Tensor) else _join([values])
@@ -132,12 +132,12 @@ def _samples(items: list[Labelled], n: int) -> tuple[Hashable, dict[Hashable, An
 
 
 def _place(
-    item: Labelled, i: int, sample: Hashable, n: int, parts: list[Attribution]
+    item: Labelled, name: str | None, i: int, sample: Hashable, n: int, parts: list[Attribution]
 ) -> tuple[tuple[Hashable, ...], dict[Hashable, Any]]:
     """Dims and coordinates of an input's relevance; rows that are no samples say whose they are."""
     if item.size == n:
         return (sample, *item.dims[1:]), item.coords
-    row = f"{item.name or 'input'}_row" if item.unnamed else item.dims[0]
+    row = f"{name or 'input'}_row" if item.unnamed else item.dims[0]
     known = [None if p.owners is None else p.owners[i] for p in parts]
     owner = np.concatenate([np.full(item.size, -1) if o is None else o.numpy() for o in known])
     return (row, *item.dims[1:]), {**item.coords, **_ragged(row, owner, sample)}
