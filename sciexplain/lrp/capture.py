@@ -22,9 +22,12 @@ from torch.utils import _pytree as pytree
 
 from .errors import CaptureError
 from .exported import check_program
+from .faithful import gap
+from .fingerprint import fingerprint
 from .inlining import inline_blocks
-from .inplace import remove_mutations
-from .tracing import Called, capture_error, export, try_forward
+from .inplace import remove_mutations, simplify_writes, writes_to_parameters
+from .shadow import has_hooks, onlookers, same_random_state, shadow
+from .tracing import ONE_AT_A_TIME, Called, check_recordable, export, name_of_model, try_forward
 
 Model = nn.Module | Callable[..., Any] | torch.export.ExportedProgram
 
@@ -51,6 +54,8 @@ class Capture:
         Size of the first dimension of the (first) output, as it appears in the shapes of the graph.
     guards : tuple
         Conditions on the symbolic sizes under which the graph is what the model executes.
+    recast, writes : bool
+        Whether casts of an autocast block in the model were left out; whether it writes to its parameters.
     program : ExportedProgram
         What torch.export recorded.
     """
@@ -63,6 +68,8 @@ class Capture:
     spec: Any
     batch: Any
     guards: tuple[Any, ...] = ()
+    recast: bool = False
+    writes: bool = False
     program: Any = field(default=None, repr=False)
 
     @property
@@ -189,37 +196,17 @@ def source(node: fx.Node) -> tuple[str, str]:
     return f"{Path(file).name}:{line}", code.strip()
 
 
-_PLAIN = (int, float, complex, str, bytes, bool, type(None), torch.dtype, torch.device)
+@dataclass
+class _Kept:
+    """A capture in the cache, what it was recorded for, and whether it was tried on one sample, several."""
+
+    key: Any
+    printed: Any
+    capture: Capture
+    tried: set[bool]
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, _PLAIN):
-        return value
-    if isinstance(value, (tuple, list)):
-        return tuple(_plain(v) for v in value)
-    if isinstance(value, (dict, set, frozenset)):
-        return repr(value)
-    return id(value)
-
-
-_SKIP = frozenset({"_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"})
-
-
-def fingerprint(model: nn.Module) -> tuple[Any, ...]:
-    """Everything of a module, besides the values of its tensors, that a forward pass may depend on."""
-    rows = []
-    for name, module in model.named_modules(remove_duplicate=False):
-        plain = tuple((k, _plain(v)) for k, v in vars(module).items() if k not in _SKIP)
-        tensors = tuple(
-            (k, None if t is None else (tuple(t.shape), t.dtype, t.device))
-            for store in (module._parameters, module._buffers)
-            for k, t in store.items()
-        )
-        rows.append((name, id(module), type(module), plain, tensors))
-    return tuple(rows)
-
-
-_cache: weakref.WeakKeyDictionary[nn.Module, list[tuple[Any, Any, Capture]]] = weakref.WeakKeyDictionary()
+_cache: weakref.WeakKeyDictionary[nn.Module, list[_Kept]] = weakref.WeakKeyDictionary()
 _KEPT_PER_MODEL = 4
 
 
@@ -249,22 +236,28 @@ def capture(model: Model, args: Sequence[Any], kwargs: Mapping[str, Any] | None 
         check_program(model, tensors)
         return _from_program(model, own=False)
     if not isinstance(model, nn.Module):
-        return _record(Called(model), args, kwargs)
+        check_recordable(model)
+        with ONE_AT_A_TIME:
+            return _record(Called(model), args, kwargs)
     leaves, structure = pytree.tree_flatten((tuple(args), kwargs))
     key = (
         tuple((v.dtype, v.device, v.dim()) if isinstance(v, Tensor) else repr(v) for v in leaves),
         structure,
-        _all_single(tensors),
         torch.get_default_dtype(),
     )
-    print_now = fingerprint(model)
-    kept = _cache.setdefault(model, [])
-    for held, printed, found in kept:
-        if held == key and printed == print_now and found.serves(tensors):
-            return found
-    result = _record(model, args, kwargs)
-    del kept[: -_KEPT_PER_MODEL + 1]
-    kept.append((key, print_now, result))
+    with ONE_AT_A_TIME:
+        check_recordable(model)
+        printed = fingerprint(model)
+        kept, single = _cache.setdefault(model, []), _all_single(tensors)
+        for held in kept:
+            if held.key != key or held.printed != printed or not held.capture.serves(tensors):
+                continue
+            if single in held.tried or not gap(held.capture, model, args, kwargs):
+                held.tried.add(single)
+                return held.capture
+        result = _record(model, args, kwargs)
+        del kept[: -_KEPT_PER_MODEL + 1]
+        kept.append(_Kept(key, printed, result, {single}))
     return result
 
 
@@ -283,25 +276,48 @@ def _free_dimensions(x: Tensor) -> dict[int, Any] | None:
 
 def _record(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Capture:
     # torch.export fixes sizes 0 and 1; a batch of one is recorded as a batch of two of the same
-    double = _all_single(flat_tensors(args, kwargs))
+    tensors = flat_tensors(args, kwargs)
+    double = _all_single(tensors)
 
     def example(v: Any) -> Any:
         if not isinstance(v, Tensor):
             return v
         return torch.cat([v.detach()] * 2) if double and v.dim() else v.detach()
 
-    own_args, own_kwargs = pytree.tree_map(example, (tuple(args), dict(kwargs)))
-    try:
-        return _from_program(export(model, own_args, own_kwargs, _free_dimensions))
-    except Exception as first:
-        try:  # some models fix their batch size; one capture per size then
-            real_args, real_kwargs = pytree.tree_map(
-                lambda v: v.detach() if isinstance(v, Tensor) else v, (tuple(args), kwargs)
-            )
-            return _from_program(export(model, real_args, real_kwargs, None))
-        except Exception as error:
-            try_forward(model, args, kwargs)
-            raise capture_error(model, error) from first
+    def real(v: Any) -> Any:
+        return v.detach() if isinstance(v, Tensor) else v
+
+    failed: CaptureError | None = None
+    off = 0.0
+    with same_random_state():
+        silent = _onlookers(model, args, kwargs)
+        for given, free in ((example, _free_dimensions), (real, None)):  # some models fix their batch size
+            own_args, own_kwargs = pytree.tree_map(given, (tuple(args), dict(kwargs)))
+            try:
+                found = _from_program(export(model, own_args, own_kwargs, free, silent))
+            except CaptureError as error:
+                failed = failed or error
+                continue
+            if free is None or found.serves(tensors):
+                off = gap(found, model, args, kwargs, silent)
+                if not off:
+                    return found
+        if failed is not None:
+            try_forward(shadow(model, own_values=True), args, kwargs)
+            raise failed
+    raise CaptureError(
+        f"{name_of_model(model)} gives other outputs when it runs than its recorded operations do"
+        f" (by {off:.1%}): they depend on something besides inputs, parameters and attributes, such as"
+        " numpy's random numbers or the time. Make that an input or a buffer. (Or the model writes in place"
+        " to memory that it reads from elsewhere.)"
+    )
+
+
+def _onlookers(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> set[tuple[int, int]]:
+    if not has_hooks(model):
+        return set()
+    twin = shadow(model, own_values=True)
+    return onlookers(twin, lambda: try_forward(twin, args, kwargs))
 
 
 def decomposed(captured: Capture, targets: Sequence[Any]) -> Capture | None:
@@ -317,7 +333,8 @@ def decomposed(captured: Capture, targets: Sequence[Any]) -> Capture | None:
 
 def _from_program(program: Any, *, own: bool = True) -> Capture:
     module = program.graph_module if own else copy.deepcopy(program.graph_module)  # the user's stays as it is
-    inline_blocks(module)
+    recast = inline_blocks(module)
+    writes = writes_to_parameters(module.graph)
     if remove_mutations(module.graph) is False:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -325,6 +342,7 @@ def _from_program(program: Any, *, own: bool = True) -> Capture:
         module = program.graph_module
         inline_blocks(module)
     graph = module.graph
+    simplify_writes(graph)
     signature = program.graph_signature
     held = {
         **signature.inputs_to_parameters,
@@ -347,8 +365,9 @@ def _from_program(program: Any, *, own: bool = True) -> Capture:
     outputs = [o for o in leaves if isinstance(o, fx.Node)]
     if not outputs:
         raise CaptureError("The model returns no tensor that is computed from its inputs.")
+    batch, guards = _size(outputs[0]), _guards(inputs)
     return Capture(
-        graph, tuple(inputs), live, constants, leaves, spec, _size(outputs[0]), _guards(inputs), program
+        graph, tuple(inputs), live, constants, leaves, spec, batch, guards, recast, writes, program
     )
 
 

@@ -132,6 +132,21 @@ def trains(node: fx.Node) -> bool:
     if node.op != "call_function" or schema is None:
         return False
     given = {argument.name: value for argument, value in zip(schema.arguments, node.args)} | dict(node.kwargs)
+    if given.get("dropout_p"):  # attention
+        return True
+    if given.get("use_input_stats") is True:  # instance norm, which then updates its running statistics
+        return given.get("running_mean") is not None
     if given.get("train", given.get("training")) is not True:
         return False
     return bool(given.get("dropout", 1))  # recurrent layers: only with dropout between them
+
+
+# these draw only in training
+_IN_TRAINING = ("dropout", "lstm", "gru", "rnn", "attention", "rrelu")
+
+
+def draws(node: fx.Node) -> bool:
+    """Whether the result is drawn at random."""
+    if torch.Tag.nondeterministic_seeded not in getattr(node.target, "tags", ()):
+        return False
+    return trains(node) or not any(word in str(node.target) for word in _IN_TRAINING)

@@ -16,20 +16,24 @@ from torch import fx
 _BLOCKS = {"wrap_with_set_grad_enabled": 1, "wrap_with_autocast": 4}  # name -> arguments before the sub-graph
 
 
-def inline_blocks(module: fx.GraphModule) -> None:
-    """Replace every call of a recorded block by the operations in it, however deeply nested."""
-    graph = module.graph
+def inline_blocks(module: fx.GraphModule) -> bool:
+    """Replace every call of a recorded block by the operations in it, however deeply nested.
+
+    Returns whether casts of autocast were left out.
+    """
+    graph, recast = module.graph, False
     for node in list(graph.nodes):
         skip = _BLOCKS.get(getattr(node.target, "__name__", "")) if node.op == "call_function" else None
         if skip is None:
             continue
         body = _attribute(module, node.args[skip].target)
-        inline_blocks(body)
+        recast |= inline_blocks(body) or "autocast" in node.target.__name__
         results = _copy(body.graph, graph, node, node.args[skip + 1 :])
         _replace(graph, node, results)
     for node in reversed(list(graph.nodes)):
         if node.op == "get_attr" and not node.users:
             graph.erase_node(node)
+    return recast
 
 
 def _attribute(module: Any, path: str) -> Any:

@@ -23,7 +23,9 @@ def _mutated(node: fx.Node) -> fx.Node | None:
     schema = getattr(node.target, "_schema", None)
     if node.op != "call_function" or schema is None or not schema.is_mutable:
         return None
-    for value, argument in zip(node.args, schema.arguments):
+    given = {argument.name: value for argument, value in zip(schema.arguments, node.args)} | dict(node.kwargs)
+    for argument in schema.arguments:
+        value = given.get(argument.name)
         if argument.alias_info is not None and argument.alias_info.is_write and isinstance(value, fx.Node):
             return value
     return None
@@ -55,6 +57,31 @@ def _root(node: fx.Node) -> fx.Node:
     while (base := _viewed(node)) is not None:
         node = base
     return node
+
+
+def simplify_writes(graph: fx.Graph) -> None:
+    """`copy(x, y)` is `y` in the shape and type of `x`, `fill(x, v)` a constant: no values of `x`."""
+    aten = torch.ops.aten
+    for node in list(graph.nodes):
+        packet = getattr(node.target, "overloadpacket", None)
+        if node.op != "call_function" or packet not in (aten.copy, aten.fill):
+            continue
+        old, new = node.args[:2]
+        if not isinstance(new, fx.Node):
+            node.target, node.args, node.kwargs = aten.full_like.default, (old, new), {}
+            continue
+        if new.meta["val"].dtype != node.meta["val"].dtype:
+            with graph.inserting_before(node):
+                cast = graph.call_function(aten.type_as.default, (new, old))
+            cast.meta = {**node.meta, "val": new.meta["val"].to(node.meta["val"].dtype)}
+            new = cast
+        node.target, node.args, node.kwargs = aten.expand_as.default, (new, old), {}
+
+
+def writes_to_parameters(graph: fx.Graph) -> bool:
+    """Whether a parameter, a buffer or an input is written to."""
+    bases = [base for node in graph.nodes if (base := _mutated(node)) is not None]
+    return any(_root(base).op == "placeholder" for base in bases)
 
 
 def _pure(target: Any) -> Any:

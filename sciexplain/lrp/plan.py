@@ -12,7 +12,7 @@ from torch import fx
 from .capture import Capture, decomposed, is_float, module_path, shape_of, source
 from .composites import Composite
 from .errors import Missing, PlanError, UnsupportedOperationError
-from .exported import trains
+from .exported import draws, trains
 from .merging import find_chains, find_signs, merge_norms, merge_relus, norm_result
 from .operations import Operation, lookup, name_of
 from .operations.table import Sign, argument
@@ -22,6 +22,8 @@ from .sources import Source
 from .wiring import Place, Sharing, Wiring, wire
 
 aten = torch.ops.aten
+_TRAINING = "it is in training mode: call model.eval() first"
+_RANDOM = "its result is drawn at random: the model is another function at each call"
 _FINAL: dict[Any, str] = {aten.softmax: "softmax", aten._softmax: "softmax", aten.log_softmax: "log_softmax",
           aten._log_softmax: "log_softmax", aten.sigmoid: "sigmoid"}  # fmt: skip
 
@@ -247,15 +249,13 @@ def _try_plan(
     for node in capture.graph.nodes:
         if node not in needed or node.op != "call_function":
             continue
-        reason = _random(node)
+        reason = _TRAINING if trains(node) else _RANDOM if draws(node) else None
         if reason is None and node in path:
             item, reason = _item(node, wiring)
             if item is not None:
                 planned[node] = item
             if reason is not None and getattr(node.target, "_schema", None) is not None:
                 unknown.append(node.target)
-        elif reason is None and trains(node):
-            reason = "it is in training mode: call model.eval() first"
         if reason is not None:
             line, code = source(node)
             missing.append(Missing(name_of(node.target), module_path(node), line, code, reason))
@@ -289,15 +289,6 @@ def _item(node: fx.Node, wiring: Wiring) -> tuple[Planned | None, str | None]:
             return item, call
         item.call = call
     return item, reason
-
-
-def _random(node: fx.Node) -> str | None:
-    tags = getattr(node.target, "tags", ())
-    name = name_of(node.target)
-    inner = ("dropout", "lstm", "gru", "rnn", "attention")  # these draw only for their dropout in training
-    if torch.Tag.nondeterministic_seeded in tags and not any(word in name for word in inner):
-        return "its result is drawn at random: the model is another function at each call"
-    return None
 
 
 def _assign(items: list[Planned], composite: Composite) -> None:

@@ -87,6 +87,8 @@ def seed(outputs: Tensor, target: Target, output_relevance: Tensor | None = None
     TargetError
         The target does not fit the outputs.
     """
+    if not outputs.dim():
+        raise TargetError("The output is a single number for the whole batch; expected (sample, output).")
     n = outputs.shape[0]
     if output_relevance is not None:
         return _outright(outputs, output_relevance)

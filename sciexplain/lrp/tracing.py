@@ -16,11 +16,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.transformer import _detect_is_causal_mask
+from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from .errors import CaptureError
+from .shadow import restored, shadow, without
 
-_ONE_AT_A_TIME = threading.RLock()  # torch.export switches global state
+ONE_AT_A_TIME = threading.RLock()  # torch.export switches global state
 
 
 class Called(nn.Module):
@@ -40,9 +43,37 @@ def name_of_model(model: nn.Module) -> str:
 
 
 def export(
-    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], free: Callable[[Tensor], Any] | None
+    model: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    free: Callable[[Tensor], Any] | None,
+    silent: set[tuple[int, int]],
 ) -> Any:
-    """`torch.export` of the model; `free` says which dimensions of a tensor stay symbolic."""
+    """`torch.export` of the model without the `silent` hooks; `free` names the dimensions that stay symbolic.
+
+    Raises
+    ------
+    CaptureError
+        What cannot be recorded, with the module and the line.
+    """
+    twin = shadow(model)
+    program = _export(twin, args, kwargs, free, silent)
+    held = {t.untyped_storage().data_ptr() for t in program.constants.values() if isinstance(t, Tensor)}
+    own = [t for t in (*model.parameters(), *model.buffers()) if t.numel()]
+    if any(t.untyped_storage().data_ptr() in held for t in own):
+        # functions in it hold on to the model itself, whose parameters came in as constants
+        with restored(model):
+            program = _export(model, args, kwargs, free, silent)
+    return program
+
+
+def _export(
+    model: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    free: Callable[[Tensor], Any] | None,
+    silent: set[tuple[int, int]],
+) -> Any:
     shapes: Any = None
     if free is not None:
         shapes = pytree.tree_map(lambda v: free(v) if isinstance(v, Tensor) else None, args)
@@ -54,18 +85,51 @@ def export(
         elif kwargs:
             named = pytree.tree_map(lambda v: free(v) if isinstance(v, Tensor) else None, kwargs)
             shapes = {**dict(zip(inspect.signature(model.forward).parameters, shapes)), **named}
-    rng = torch.get_rng_state()
-    fast = torch.backends.mha.get_fastpath_enabled()
-    with _ONE_AT_A_TIME:
+    try:
+        with recording(), torch.no_grad(), no_autocast(), quiet(), without(model, silent), _Traceable():
+            return torch.export.export(model, args, kwargs or None, dynamic_shapes=shapes, strict=False)
+    except Exception as error:
+        raise capture_error(model, error) from error
+
+
+@contextmanager
+def recording() -> Iterator[None]:
+    """One thread at a time, without warnings: torch.export switches global state."""
+    with ONE_AT_A_TIME:
+        fast = torch.backends.mha.get_fastpath_enabled()
         try:
             # the fused inference path of nn.MultiheadAttention hides the operations it is made of
             torch.backends.mha.set_fastpath_enabled(False)
-            with warnings.catch_warnings(), torch.no_grad(), no_autocast(), quiet():
+            with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                return torch.export.export(model, args, kwargs or None, dynamic_shapes=shapes, strict=False)
+                yield
         finally:
             torch.backends.mha.set_fastpath_enabled(fast)
-            torch.set_rng_state(rng)
+
+
+class _Traceable(TorchFunctionMode):
+    """What tracing cannot follow, said otherwise.
+
+    `p.data` is the same memory, written to: max-norm layers do `p.data = renorm(p.data)`. torch's own encoder
+    asks whether a mask is the causal one; whatever the answer, it computes the same.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func == Tensor.data.__get__:  # type: ignore[attr-defined]
+            return args[0].detach()
+        if func == Tensor.data.__set__:  # type: ignore[attr-defined]
+            return None if args[0] is args[1] else args[0].copy_(args[1])
+        if func == Tensor.__bool__ and _caller() is _detect_is_causal_mask.__code__:
+            return False
+        return func(*args, **(kwargs or {}))
+
+
+def _caller() -> Any:
+    """Code of the innermost function that is no handler of torch functions."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_name == "__torch_function__":
+        frame = frame.f_back
+    return frame.f_code
 
 
 @contextmanager
@@ -91,50 +155,84 @@ def quiet() -> Iterator[None]:
     try:
         with redirect_stdout(printed), redirect_stderr(io.StringIO()):
             yield
-        sys.stdout.write(printed.getvalue())  # what the user's own forward prints
     finally:
+        sys.stdout.write(printed.getvalue())  # what the user's own forward prints
         for logger, level in zip(loggers, levels):
             logger.setLevel(level)
 
 
-def try_forward(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-    """If the model itself refuses the inputs, say so in its words rather than in those of the capture."""
-    tensors = [v for v in pytree.tree_leaves((tuple(args), dict(kwargs))) if isinstance(v, Tensor)]
-    shapes = ", ".join(f"{tuple(x.shape)} ({x.dtype})".replace("torch.", "") for x in tensors)
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+def try_forward(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """Run a shadow of the model; if it refuses the inputs, say so in its words."""
+    with torch.no_grad(), torch.compiler.set_stance("force_eager"):
         try:
-            model(*args, **kwargs)
+            return model(*args, **kwargs)
         except Exception as error:
+            tensors = [v for v in pytree.tree_leaves((tuple(args), dict(kwargs))) if isinstance(v, Tensor)]
+            shapes = ", ".join(f"{tuple(x.shape)} ({x.dtype})".replace("torch.", "") for x in tensors)
             text = f"{type(error).__name__}: {error}".strip().splitlines()[0]
             name = name_of_model(model)
-            raise CaptureError(f"{name} itself fails on inputs of shape {shapes}: {text}") from error
+            raise CaptureError(
+                f"{name} itself fails on inputs of shape {shapes}{_where(model, error)}: {text}"
+            ) from error
+
+
+def _where(model: nn.Module, error: Exception) -> str:
+    """The last module and the last line of the user's code that an error passed."""
+    names = {id(m): name for name, m in model.named_modules()}
+    torch_folder, package = Path(torch.__file__).parent, Path(__file__).parents[1]
+    path, place = "", ""
+    trace = error.__traceback__
+    while trace is not None:
+        file = Path(trace.tb_frame.f_code.co_filename)
+        path = names.get(id(trace.tb_frame.f_locals.get("self")), "") or path
+        if torch_folder not in file.parents and package not in file.parents and file.name != "<string>":
+            code = linecache.getline(str(file), trace.tb_lineno).strip()
+            place = f" at {file.name}:{trace.tb_lineno}" + (f": {code}" if code else "")
+        trace = trace.tb_next
+    return (f" in {path.removeprefix('_function.')!r}" if path else "") + place
+
+
+def check_recordable(model: Any) -> None:
+    """Refuse TorchScript, which has no Python to record, and parameters that no gradient may pass.
+
+    Raises
+    ------
+    CaptureError
+        With the module's path.
+    """
+    modules = list(model.named_modules()) if isinstance(model, nn.Module) else [("", model)]
+    for name, module in modules:
+        if isinstance(module, (torch.jit.ScriptModule, torch.jit.ScriptFunction)):
+            raise CaptureError(
+                f"{repr(name) if name else 'The model'} is TorchScript ({type(module).__name__}), whose"
+                " operations cannot be recorded: explain the nn.Module that it was made from, with"
+                " load_state_dict for its weights."
+            )
+    for name, parameter in model.named_parameters() if isinstance(model, nn.Module) else ():
+        if parameter.is_inference():
+            raise CaptureError(
+                f"The parameter {name!r} was made under torch.inference_mode(), which forbids"
+                " gradients through it: build or load the model outside."
+            )
+
+
+_ADVICE = {
+    ("DataDependent", "data-dependent", "Could not guard", ".item()"): (
+        "The control flow depends on the data: use torch.where, not `if`, and no .item() or float(tensor)."
+    ),
+    (".numpy()", "numpy", "__array__"): "The model leaves torch: use torch's functions in place of numpy's.",
+}
 
 
 def capture_error(model: nn.Module, error: Exception) -> CaptureError:
     """The error of a failed capture, with the last line of the user's code that it passed."""
-    frames = []
-    trace = error.__traceback__
-    here = Path(__file__).parent
-    torch_folder = Path(torch.__file__).parent
-    while trace is not None:
-        file = Path(trace.tb_frame.f_code.co_filename)
-        if torch_folder not in file.parents and here not in file.parents:
-            frames.append((file, trace.tb_lineno))
-        trace = trace.tb_next
-    text = str(error)
-    where = ""
-    if frames:
-        file, line = frames[-1]
-        where = f" at {file.name}:{line}: {linecache.getline(str(file), line).strip()}"
-    branch = any(
-        key in type(error).__name__ + text
-        for key in ("DataDependent", "data-dependent", "Could not guard", ".item()")
-    )
-    advice = (
-        "The control flow depends on the data: use torch.where, not `if`, and no .item() or float(tensor)."
-        if branch
-        else "The model runs, but torch.export cannot record it: rewrite that line."
-    )
+    name, text = name_of_model(model), str(error)
+    advice = "The model runs, but torch.export cannot record it: rewrite that line."
+    for keys, special in _ADVICE.items():
+        if any(key in type(error).__name__ + text for key in keys):
+            advice = special
+            break
     first = text.strip().splitlines()[0] if text.strip() else type(error).__name__
-    name = name_of_model(model)
-    return CaptureError(f"{name} cannot be captured{where}\n  {type(error).__name__}: {first}\n{advice}")
+    return CaptureError(
+        f"{name} cannot be captured{_where(model, error)}\n  {type(error).__name__}: {first}\n{advice}"
+    )

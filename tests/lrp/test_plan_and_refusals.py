@@ -23,7 +23,7 @@ class Exotic(nn.Module):
     def forward(self, x):
         values, _ = torch.linalg.eigh(x @ x.transpose(1, 2))
         alive = torch.cumprod(values, -1)
-        return self.head(torch.lgamma(alive.abs() + 1.0))
+        return self.head(torch.special.i0e(alive))
 
 
 def test_every_operation_without_a_rule_is_listed_at_once():
@@ -31,7 +31,7 @@ def test_every_operation_without_a_rule_is_listed_at_once():
     with pytest.raises(sx.UnsupportedOperationError) as caught:
         sx.explain(net, torch.randn(2, 4, 5), target=0)
     message = str(caught.value)
-    for name in ("eigh", "cumprod", "lgamma"):
+    for name in ("eigh", "cumprod", "i0e"):
         assert name in message
     assert re.search(r"test_plan_and_refusals\.py:\d+", message)
     assert "Nothing was run" in message

@@ -14,7 +14,7 @@ aten = torch.ops.aten
 
 # these have act(0) = 0 and slope act(z) / z on both sides: plain autograd is the message
 operation(aten.relu, "homogeneous", sign=nonnegative, how="act(z) / z")
-operation(aten.leaky_relu, "homogeneous", sign=keeps, how="act(z) / z")
+operation([aten.leaky_relu, aten.rrelu], "homogeneous", sign=keeps, how="act(z) / z")
 operation([aten.prelu, aten._prelu_kernel], "homogeneous", sign=signed, how="act(z) / z")
 operation(aten.abs, "homogeneous", sign=nonnegative, how="act(z) / z")
 operation(aten.neg, "homogeneous", sign=signed, how="in proportion to the contributions")
