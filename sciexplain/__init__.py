@@ -28,6 +28,7 @@ _WHERE = {
     "TargetError": "lrp.errors",
     "UnsupportedOperationError": "lrp.errors",
     "ConservationWarning": "lrp.errors",
+    "product_structure": "evaluation",
     "regions": "relevance",
     "windows": "relevance",
     "bands": "relevance",
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from . import data, models
     from .api import explain, plan
     from .domains import eeg
+    from .evaluation import product_structure
     from .inputs import InputError
     from .lrp import rules
     from .lrp.composites import COMPOSITES, Composite
@@ -101,6 +103,7 @@ __all__ = [
     "models",
     "plan",
     "pool",
+    "product_structure",
     "regions",
     "rules",
     "save",
