@@ -72,8 +72,8 @@ def product_structure(
     Dataset
         `activation_change`, `message_change`, `relevance_change` (layer, sample, step), float64, means over
         the draws, and `ratio` of the second to the first: 0 for a constant c (LRP-0 in a network without
-        biases, inside a linear region), 1 where messages change as much as activations. NaN where no relevance
-        reaches the layer; the ratio also where its activations did not change.
+        biases, inside a linear region), 1 where messages change as much as activations. NaN where no
+        relevance reaches the layer; the ratio also where its activations did not change.
 
     Raises
     ------
