@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tests.reference.activations import POSITIVE
-from tests.reference.roles import is_gate, matmul_role, product_role
+from tests.reference.roles import is_divisor, is_gate, matmul_role, product_role
 
 
 def _size(shape):
@@ -65,7 +65,8 @@ def _gate(draw, g):
 def _glu(draw, g):
     h = g.take(draw, lambda s: s[-1] % 2 == 0)
     if h is not None:
-        hand = ["hand"] if is_gate(g.b, h) is False else []  # else which half is the signal?
+        plain = is_gate(g.b, h) is False and is_divisor(g.b, h) is False  # else which half is the signal?
+        hand = ["hand"] if plain else []
         g.put(g.b.glu(h, style=draw(st.sampled_from(["module", "function", *hand]))), h)
 
 

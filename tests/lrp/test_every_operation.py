@@ -33,7 +33,7 @@ def test_with_the_usual_rules_for_products(name, rule):
 
 PRODUCTS = {
     "halves": dict.fromkeys(("gate", "attention", "product"), rules.Half()),
-    "first": dict.fromkeys(("gate", "product"), rules.SignalTakesAll("first")),
+    "first": dict.fromkeys(("gate", "product", "attention"), rules.SignalTakesAll("first")),
     "second": {"attention": rules.Half(), "product": rules.SignalTakesAll("second")},
 }
 

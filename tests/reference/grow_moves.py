@@ -236,7 +236,7 @@ class Moves:
             wide = at.view([-1 if i == axis + 1 else 1 for i in range(x.ndim)]).expand_as(x)
             return x.new_zeros(x.shape[0], *out).scatter_reduce(axis + 1, wide, x, "amax", include_self=False)
 
-        return self.emit(call, MaxPool((h,), self.name("scatter_max"), out, windows))
+        return self.emit(call, MaxPool((h,), self.name("scatter_max"), out, windows, shared=True))
 
     # -- resizing, running sums, spectra
 

@@ -402,7 +402,9 @@ class Builder(Moves, Norms, Products, Recurrent):
             )
             out_shape = kept if keepdim else tuple(n for i, n in enumerate(shape) if i not in axes)
             found = [(row, len(row)) for row in moved]
-            return self.emit(lambda x: torch.amax(x, dims, keepdim), MaxPool((h,), name, out_shape, found))
+            return self.emit(
+                lambda x: torch.amax(x, dims, keepdim), MaxPool((h,), name, out_shape, found, shared=True)
+            )
         f = {"mean": np.mean, "sum": np.sum}[how]
         matrix, out_shape = matrices.from_function(lambda a: f(a, axis=axes, keepdims=keepdim), shape)
         call = {"mean": torch.mean, "sum": torch.sum}[how]

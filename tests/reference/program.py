@@ -141,9 +141,13 @@ def condition_of(total, whole):
 
 @dataclass
 class MaxPool(Step):
-    """Winner takes all: the first largest value of each window."""
+    """Winner takes all: the first largest value of each window, or in equal parts all that are the largest.
+
+    A pooling has one winner; a maximum over axes has no order among equals (torch's own convention).
+    """
 
     windows: list = field(default_factory=list, repr=False)
+    shared: bool = False
     condition: float = np.inf
 
     def winners(self, a):
@@ -156,7 +160,12 @@ class MaxPool(Step):
     def relevance(self, arrays, out, R):
         (a,) = arrays
         flat, given = a.ravel(), np.zeros(a.size)
-        np.add.at(given, self.winners(a), R.ravel())
+        if self.shared:
+            for (index, _), r in zip(self.windows, R.ravel()):
+                equal = index[flat[index] == flat[index].max()]
+                given[equal] += r / len(equal)
+        else:
+            np.add.at(given, self.winners(a), R.ravel())
         for index, _ in self.windows:  # a gap of rounding size makes the winner a matter of luck
             two = np.sort(flat[index])[-2:]
             if len(two) == 2 and two[0] != two[1]:
