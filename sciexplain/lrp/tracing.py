@@ -21,6 +21,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from .errors import CaptureError
+from .sequences import StandIns, put_back
 from .shadow import restored, shadow, without
 
 ONE_AT_A_TIME = threading.RLock()  # torch.export switches global state
@@ -86,8 +87,11 @@ def _export(
             named = pytree.tree_map(lambda v: free(v) if isinstance(v, Tensor) else None, kwargs)
             shapes = {**dict(zip(inspect.signature(model.forward).parameters, shapes)), **named}
     try:
-        with recording(), torch.no_grad(), no_autocast(), quiet(), without(model, silent), _Traceable():
-            return torch.export.export(model, args, kwargs or None, dynamic_shapes=shapes, strict=False)
+        modes = _Traceable(), StandIns()
+        with recording(), torch.no_grad(), no_autocast(), quiet(), without(model, silent), modes[0], modes[1]:
+            program = torch.export.export(model, args, kwargs or None, dynamic_shapes=shapes, strict=False)
+        put_back(program.graph)
+        return program
     except Exception as error:
         raise capture_error(model, error) from error
 
