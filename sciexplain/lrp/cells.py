@@ -249,8 +249,12 @@ class RNN(Cell):
 
 
 class TanhRNN(RNN):
+    """With the hyperbolic tangent."""
+
     layer, one, ratio = aten.rnn_tanh.input, aten.rnn_tanh_cell, staticmethod(tanh_ratio)
 
 
 class ReluRNN(RNN):
+    """With a ReLU."""
+
     layer, one, ratio = aten.rnn_relu.input, aten.rnn_relu_cell, staticmethod(relu_ratio)
