@@ -17,8 +17,9 @@ import re
 import shlex
 import statistics
 import sys
+import traceback
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,7 +77,6 @@ class Extent:
 def compare(name: str, extent: Extent) -> list[list[str]]:
     """The rows of one network."""
     net, device = extent.nets[name], extent.device
-    torch.set_num_threads(extent.threads[0])
     model, inputs = net.model(device), net.samples(device)
     contestants: dict[str, Contestant] = {GRADIENT: gradient_times_input(model, inputs)}
     with contestants[GRADIENT].around():
@@ -141,23 +141,44 @@ def the_rest(contestants: dict[str, Contestant], composite: str, times: Rounds, 
     return ", ".join(f"{part} {share:+.2f}" for part, share in parts.items())
 
 
+def prepared(name: str, extent: Extent) -> list[list[str]]:
+    """What a network costs once."""
+    net = extent.nets[name]
+    found = start_up(net, extent.repeats, extent.device)
+    goal = f"{PLAN_GOAL}" if net.study else ""
+    figures = (found.prepare, found.other, found.again)
+    return [[name, f"{found.plan:.2f}", goal, *(f"{figure:.2f}" for figure in figures)]]
+
+
+def several(name: str, extent: Extent) -> list[list[str]]:
+    """Ten targets against one."""
+    rows = []
+    for composite in extent.composites:
+        one, ten = ten_targets(extent.nets[name], composite, extent.repeats, extent.device)
+        rows.append([name, composite, f"{one:.3g}", f"{ten:.2f}", f"< {TARGETS_GOAL}"])
+    return rows
+
+
+def told(
+    part: Callable[[str, Extent], list[list[str]]], name: str, extent: Extent, columns: int
+) -> list[list[str]]:
+    """The rows of one network; what stops it becomes a row, so that the other networks are still measured."""
+    print(f"{part.__name__}: {name}", file=sys.stderr, flush=True)
+    torch.set_num_threads(extent.threads[0])
+    try:
+        return part(name, extent)
+    except Exception as error:
+        traceback.print_exc()
+        return [[name, f"fails: {type(error).__name__}", *[""] * (columns - 2)]]
+
+
 def tables(extent: Extent) -> str:
     """The whole report as Markdown."""
-    nets, device = extent.nets, extent.device
-    torch.set_num_threads(extent.threads[0])
-    starts = []
-    for name, net in nets.items():
-        found = start_up(net, extent.repeats, device)
-        goal = f"{PLAN_GOAL}" if net.study else ""
-        starts.append([name, f"{found.plan:.2f}", goal, f"{found.prepare:.2f}", f"{found.other:.2f}",
-                       f"{found.again:.2f}"])  # fmt: skip
-    rows = [row for name in nets for row in compare(name, extent)]
-    torch.set_num_threads(extent.threads[0])
-    many = []
-    for name, net in nets.items():
-        for composite in extent.composites if net.classes >= 10 else ():
-            one, ten = ten_targets(net, composite, extent.repeats, device)
-            many.append([name, composite, f"{one:.3g}", f"{ten:.2f}", f"< {TARGETS_GOAL}"])
+    nets = extent.nets
+    starts = [row for name in nets for row in told(prepared, name, extent, len(START_COLUMNS))]
+    rows = [row for name in nets for row in told(compare, name, extent, len(COLUMNS))]
+    many = [row for name, net in nets.items() if net.classes >= 10
+            for row in told(several, name, extent, len(TARGET_COLUMNS))]  # fmt: skip
     bare, full = import_seconds(extent.repeats)
     return "\n".join([
         f"{setting(extent)}\n",

@@ -11,6 +11,7 @@ which a method keeps are included. What the matrix libraries take behind torch's
 
 from __future__ import annotations
 
+import gc
 import json
 import statistics
 import subprocess
@@ -129,6 +130,7 @@ def _profiled(contestant: Contestant, device: str) -> dict[str, float]:
 def peak_memory(make: Callable[[], Contestant], device: str) -> int:
     """Bytes that a contestant holds and needs at most, beyond the model and its inputs."""
     if device == "cuda":
+        gc.collect()
         before = torch.cuda.memory_allocated()
         contestant = make()
         with contestant.around():
@@ -136,6 +138,7 @@ def peak_memory(make: Callable[[], Contestant], device: str) -> int:
             torch.cuda.reset_peak_memory_stats()
             contestant.run()
         return torch.cuda.max_memory_allocated() - before
+    gc.collect()  # what others left must not be freed, and counted, in between
     last = []
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
         contestant = make()

@@ -159,3 +159,13 @@ def test_another_result_is_told_from_rounding_and_another_score(bench):
     other = mine[0].clone()
     other[2, :3] *= 1.5
     assert not agrees(mine, [other, None])
+
+
+def test_a_network_that_fails_is_told_and_the_others_are_measured(bench, capsys):
+    def part(name, extent):
+        raise NotImplementedError(name)
+
+    core = bench["core"]
+    extent = core.Extent(repeats=1, threads=(torch.get_num_threads(),), device="cpu", only="", quick=True)
+    assert core.told(part, "VGG11", extent, 4) == [["VGG11", "fails: NotImplementedError", "", ""]]
+    assert "NotImplementedError: VGG11" in capsys.readouterr().err
