@@ -18,7 +18,7 @@ def matrix(layer, shape):
     """W (output, input), bias (output,) and output shape of a linear layer."""
     if isinstance(layer, nn.Linear):
         W, out = matrices.dense(array(layer.weight), shape)
-        return W, array(layer.bias), out
+        return W, None if layer.bias is None else np.tile(array(layer.bias), len(W) // len(layer.bias)), out
     if isinstance(layer, nn.AvgPool2d):
         found, out = matrices.windows(shape, layer.kernel_size)
         return matrices.average(found, int(np.prod(shape))), None, out
