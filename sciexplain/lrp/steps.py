@@ -364,7 +364,10 @@ def _masked(node: fx.Node, scores: Tensor, mask: Any) -> Tensor:
 
 def _weights(node: fx.Node, q: Tensor, k: Tensor, mask: Any) -> Tensor:
     with torch.no_grad():
-        return aten._safe_softmax(_masked(node, _scores(node, q, k), mask), -1)
+        scores = _masked(node, _scores(node, q, k), mask)
+        if mask is None:  # then no row is without weight, which the safe form looks for
+            return torch.softmax(scores, -1)
+        return aten._safe_softmax(scores, -1)
 
 
 def _whole_attention(session: Session, item: Planned) -> Step:

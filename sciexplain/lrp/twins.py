@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from .blocks import slopes, worth_it
 from .rows import Rows
 from .rules.bound import BoundRule, Outputs
 
@@ -118,14 +119,16 @@ class Activation(Function):
     @staticmethod
     def backward(ctx: Any, c: Tensor) -> Any:
         z, y = ctx.saved_tensors
-        ratio = (y - ctx.at_zero if ctx.at_zero else y) / z
-        # 0 / 0 shows in the sum; on other devices than the CPU looking at it would wait for the result
-        if ratio.device.type != "cpu" or not bool(torch.isfinite(ratio.sum())):
-            ratio = torch.where(z == 0, ctx.slope, ratio)
         absorbed = None
         if ctx.account is not None:
             rows = ctx.account.rows
             absorbed = rows(c) * ctx.at_zero if ctx.at_zero else rows(torch.where(z == 0, c * y, 0))
+        if worth_it(z, y, c):
+            return slopes(z, y, c, ctx.at_zero, ctx.slope), absorbed, None, None, None, None
+        ratio = (y - ctx.at_zero if ctx.at_zero else y) / z
+        # 0 / 0 shows in the sum; on other devices than the CPU looking at it would wait for the result
+        if ratio.device.type != "cpu" or not bool(torch.isfinite(ratio.sum())):
+            ratio = torch.where(z == 0, ctx.slope, ratio)
         return c * ratio, absorbed, None, None, None, None
 
 

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx
 
+from ..blocks import Runs
 from .table import argument, operation, signed
 
 aten = torch.ops.aten
@@ -35,6 +36,10 @@ class Dense:
     def weigh(self, t: Tensor, b: Tensor, z: Tensor) -> Tensor:
         """t b, elementwise."""
         return t * b
+
+    def runs(self, z: Tensor, b: Tensor | None) -> Runs | None:
+        """How z falls into runs that a bias fits; None where it does not."""
+        return Runs(z.shape[-1], along=b)
 
     def unit(self, mask: Tensor) -> Tensor:
         return mask[:1]
@@ -97,6 +102,10 @@ class Convolution:
         """t b, summed over places already: (sample, channel)."""
         return t.sum(tuple(range(2, t.dim()))) * b  # flatten has no batched form
 
+    def runs(self, z: Tensor, b: Tensor | None) -> Runs | None:
+        """The places of each channel."""
+        return Runs(z[0, 0].numel(), per_run=None if b is None else b.repeat(len(z)))
+
     def unit(self, mask: Tensor) -> Tensor:
         return mask[:1]
 
@@ -131,6 +140,10 @@ class MatMul:
     def __call__(self, a: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
         z = torch.matmul(a, w) if self.signal == 0 else torch.matmul(w, a)
         return z if b is None else z + b
+
+    def runs(self, z: Tensor, b: Tensor | None) -> Runs | None:
+        fits = z.dim() > 1 and (b is None or b.shape == z.shape[-1:])
+        return Runs(z.shape[-1], along=b) if fits else None
 
     def unit(self, mask: Tensor) -> Tensor:
         return mask
@@ -175,6 +188,9 @@ class Einsum:
     def weigh(self, t: Tensor, b: Tensor, z: Tensor) -> Tensor:
         """t b, elementwise."""
         return t * b
+
+    def runs(self, z: Tensor, b: Tensor | None) -> Runs | None:
+        return None
 
     def unit(self, mask: Tensor) -> Tensor:
         return mask

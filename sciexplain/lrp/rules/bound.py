@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..blocks import stabilised, worth_it
 from .base import Part, Rule
 from .domain import ZBox
 
@@ -158,6 +159,11 @@ class BoundRule:
         z, epsilon = out.z, self.rule.stabiliser
         if epsilon == 0:
             return out.message, self._bias_share(part.bias, out.message, out)
+        if getattr(out.rows, "where", 0) == 0 and worth_it(z, out.c):
+            runs = self.op.runs(z, part.bias)
+            if runs is not None:
+                gain, absorbed = stabilised(z, out.c, epsilon, self.nonnegative_output, runs)
+                return gain, out.rows(absorbed.view(z.shape[0], -1))
         if self.nonnegative_output:
             gain = (out.c * z).div_(z + epsilon)
             if part.bias is None:
