@@ -72,8 +72,10 @@ def _glu(draw, g):
 
 def _quotient(draw, g):
     h, d = _two(draw, g)
-    if h is None or h == d:
+    if h is None:
         return
+    if h == d:
+        d = g.b.linear(h, g.b.shapes[h][-1])
     d = g.b.shift(g.b.activation(d, draw(st.sampled_from(["abs", "softplus", "square"]))), 0.5)
     g.used.add(d)
     g.put(g.b.quotient(h, d, style=draw(st.sampled_from(["divide", "rsqrt", "reciprocal"]))), h)
@@ -327,4 +329,4 @@ def _module(draw, g):
 
 MOVES = [_product, _gate, _glu, _quotient, _matmul, _bilinear, _where, _sample_norm, _sample_norm, _taylor]
 MOVES += [_homogeneous, _distances, _positive, _move, _move, _stack, _chunks, _places, _resize, _fourier]
-MOVES += [_einsum, _attention, _module]
+MOVES += [_einsum, _attention, _attention, _module, _module, _quotient, _where]

@@ -72,7 +72,7 @@ def test_the_draws_are_worth_it():
     """Enough of what is drawn is well-conditioned, and every kind of step is drawn."""
     kinds, kept = {}, []
 
-    @settings(NORMAL, max_examples=200, derandomize=True)
+    @settings(NORMAL, max_examples=400, derandomize=True)
     @given(networks())
     def look(network):
         _, program = network

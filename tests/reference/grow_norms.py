@@ -107,14 +107,13 @@ class Norms:
         dim = axis if axis < 0 else axis + 1
         calls = {
             "function": lambda x: F.normalize(x, dim=dim, eps=eps),
-            "norm": lambda x: x / x.norm(dim=dim, keepdim=True),
-            "linalg": lambda x: x / torch.linalg.vector_norm(x, dim=dim, keepdim=True),
-            "sum": lambda x: x / (x**2).sum(dim, keepdim=True).sqrt(),
+            "norm": lambda x: x / x.norm(dim=dim, keepdim=True).clamp_min(eps),
+            "linalg": lambda x: x / torch.linalg.vector_norm(x, dim=dim, keepdim=True).clamp(min=eps),
+            "sum": lambda x: x / ((x**2).sum(dim, keepdim=True).sqrt() + eps),
         }
 
         def f(v, x):
-            size = local.length(x, axis, keepdims=True)
-            return v / np.where(size > 0, size, 1)
+            return v / np.maximum(local.length(x, axis, keepdims=True), eps)
 
         return self._norm(h, "normalise", calls[style], f)
 
