@@ -29,7 +29,7 @@ from .lrp.exported import batch_sizes, fixed
 from .lrp.targets import Contrast, Seed, Targets, each_target, seed, seed_of_all
 from .methods import LRP, Method
 from .methods import method as find_method
-from .methods.base import Explained
+from .methods.base import Explained, Prepared
 
 if TYPE_CHECKING:
     from .plans import PlanTable
@@ -140,8 +140,12 @@ def explain(
     full = sizes.at_least(slices[0][1])
     first = _tensors(given, *slices[0], full, dtype, device)
     explained = Explained(output_name, callable(target), output == "as_is")
-    args, kwargs = given.assemble(first)
-    prepared = chosen.prepare(model, args, kwargs, explained=explained, layers=tuple(layers))
+
+    def prepare(tensors: Sequence[Tensor]) -> Prepared:
+        args, kwargs = given.assemble(tensors)
+        return chosen.prepare(model, args, kwargs, explained=explained, layers=tuple(layers))
+
+    prepared = prepare(first)
     if isinstance(prepared.captured.batch, int) and not given.joint and prepared.captured.batch == full:
         sizes = fixed(prepared.captured.batch)
     parts: list[list[Attribution]] = []
@@ -153,7 +157,8 @@ def explain(
             outright = _padded(_rows(output_relevance, start, stop, n, device), full)
         begin = _starter(_slice(target, start, stop, full), asked, outright)
         count = None if given.joint else stop - start
-        parts.append([to_cpu(part, count) for part in prepared.run(tensors, begin)])
+        bound = prepared if len(tensors[0]) == len(first[0]) else _other_size(prepared, prepare, tensors)
+        parts.append([to_cpu(part, count) for part in bound.run(tensors, begin)])
     names = (
         [item.name or inner for item, inner in zip(items, prepared.input_names)] if given.several else [None]
     )
@@ -166,6 +171,21 @@ def explain(
         ds = stacked(datasets, isinstance(target, Targets), prepared.conditions)
     _check(ds, chosen, first, dtype)
     return ds
+
+
+def _other_size(
+    prepared: Prepared, prepare: Callable[[Sequence[Tensor]], Prepared], tensors: Sequence[Tensor]
+) -> Prepared:
+    """The method bound to the model for a batch of another size, on which the model may take another way."""
+    if len(tensors[0]) > 1 and prepared.captured.serves(tensors):
+        return prepared
+    other = prepare(tensors)
+    if other.accounts != prepared.accounts:
+        raise InputError(
+            f"The model executes other operations on {len(tensors[0])} samples than on the batch before:"
+            " choose a batch_size= for which all batches take the same way through it."
+        )
+    return other
 
 
 def _tensors(given: Inputs, start: int, stop: int, full: int, dtype: Any, device: Any) -> list[Tensor]:

@@ -43,7 +43,7 @@ class Labelled:
         """Samples [start, stop) as a tensor on the model's device; NaN and infinities are refused."""
         part = self.values[start:stop]
         if isinstance(part, Tensor):
-            tensor = part.detach().to(device)
+            tensor = part.detach().to(device).resolve_conj().resolve_neg()
         else:
             array = np.asarray(part)
             tensor = torch.from_numpy(np.ascontiguousarray(array)).to(device)

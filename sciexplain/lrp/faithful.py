@@ -14,6 +14,7 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from .exported import draws, trains
+from .inplace import reaching_output
 from .shadow import shadow, without
 from .tracing import no_autocast, try_forward
 from .values import run_node
@@ -54,8 +55,9 @@ def gap(
         with without(twin, silent):
             ran = try_forward(twin, *_with(args, kwargs, [x.clone() for x in inputs]))
         values: dict[fx.Node, Any] = {**captured.tensors(model), **dict(zip(captured.inputs, inputs))}
+        needed = reaching_output(captured.graph)
         for node in captured.graph.nodes:
-            if node.op == "call_function":
+            if node.op == "call_function" and node in needed:
                 values[node] = run_node(node, values)
     real = [v.detach() for v in pytree.tree_leaves(ran) if isinstance(v, Tensor)]
     found = [values[node].detach() for node in captured.outputs]

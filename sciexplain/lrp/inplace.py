@@ -96,7 +96,7 @@ def remove_mutations(graph: fx.Graph) -> bool:
     """Rewrite `graph` without in-place operations; False (and untouched) if aliases forbid the simple way."""
     order = {node: i for i, node in enumerate(graph.nodes)}
     writes = [(node, base) for node in graph.nodes if (base := _mutated(node)) is not None]
-    live = _reaching_output(graph)
+    live = reaching_output(graph)
     writes = [(node, base) for node, base in writes if _matters(node, base, live)]
     if not writes:
         return True
@@ -130,7 +130,8 @@ def _root_through(relative: fx.Node, node: fx.Node) -> bool:
     return False
 
 
-def _reaching_output(graph: fx.Graph) -> set[fx.Node]:
+def reaching_output(graph: fx.Graph) -> set[fx.Node]:
+    """What the outputs are computed from; writes to counters, for example, are not in it."""
     output = next(node for node in graph.nodes if node.op == "output")
     seen, stack = {output}, [output]
     while stack:

@@ -23,6 +23,7 @@ from .wiring import Place, Sharing, Wiring, wire
 
 aten = torch.ops.aten
 _TRAINING = "it is in training mode: call model.eval() first"
+_COMPLEX = "its weights are complex, and rules are about signs: take real and imaginary parts apart"
 _RANDOM = "its result is drawn at random: the model is another function at each call"
 _FINAL: dict[Any, str] = {aten.softmax: "softmax", aten._softmax: "softmax", aten.log_softmax: "log_softmax",
           aten._log_softmax: "log_softmax", aten.sigmoid: "sigmoid"}  # fmt: skip
@@ -283,6 +284,8 @@ def _item(node: fx.Node, wiring: Wiring) -> tuple[Planned | None, str | None]:
     if item.source is not None:
         return item, None
     reason = entry.refuse(node) if entry.refuse is not None else None
+    if reason is None and entry.kind == "weighted" and not sharing.kind and node.meta["val"].is_complex():
+        return item, _COMPLEX
     if reason is None and entry.kind == "weighted" and not sharing.kind:
         call = bind(node, lambda v: isinstance(v, fx.Node) and v in item.signals)
         if isinstance(call, str):

@@ -19,30 +19,34 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
+from torch.nn.parameter import is_lazy
 
 _CONTAINERS = (list, dict, OrderedDict, defaultdict, set, deque)
 
 
 def shadow(model: nn.Module, *, own_values: bool = False) -> nn.Module:
-    """Modules with attributes and containers of their own around the same tensors and other objects.
+    """Modules with attributes, containers and parameters of their own around the same values and objects.
 
-    `own_values` clones parameters and buffers, for runs that may write to them.
+    `own_values` copies the values of parameters and buffers, for runs that may write to them.
     """
-    made: dict[int, Any] = {}
-    twin = _twin(model, made)
-    if own_values:
-        values: dict[int, Tensor] = {}
-        for module in twin.modules():
-            for store in (module._parameters, module._buffers):
-                for name, tensor in list(store.items()):
-                    if tensor is not None:  # tied ones stay tied
-                        fresh = values.setdefault(id(tensor), _clone(tensor))
-                        setattr(module, name, fresh)  # recurrent layers keep lists of theirs
+    twin = _twin(model, {})
+    fresh: dict[int, Tensor] = {}
+    for module in twin.modules():
+        for store in (module._parameters, module._buffers):
+            for name, tensor in list(store.items()):
+                if tensor is None or is_lazy(tensor):
+                    continue
+                value = fresh.setdefault(id(tensor), _again(tensor, own_values))  # tied ones stay tied
+                if isinstance(module, nn.RNNBase):
+                    setattr(module, name, value)  # they keep lists of their weights
+                else:
+                    store[name] = value
     return twin
 
 
-def _clone(tensor: Tensor) -> Tensor:
-    value = tensor.detach().clone()
+def _again(tensor: Tensor, copied: bool) -> Tensor:
+    """Without the gradient, which other threads may be changing."""
+    value = tensor.detach().clone() if copied else tensor.detach()
     return nn.Parameter(value, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else value
 
 
