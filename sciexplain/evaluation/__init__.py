@@ -1,5 +1,5 @@
 """How good an explanation is, and whether what it assumes holds."""
 
-from .product_structure import product_structure
+from .constancy import product_structure
 
 __all__ = ["product_structure"]

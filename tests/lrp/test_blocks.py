@@ -54,10 +54,9 @@ def test_only_large_plain_tensors_are_cut():
 @pytest.mark.parametrize("act", [nn.ReLU, nn.Tanh])
 def test_a_sample_gets_the_same_in_a_batch_large_enough_for_blocks(rule, act):
     torch.manual_seed(0)
-    net = nn.Sequential(
-        nn.Conv1d(3, 8, 3, padding=1), act(), nn.Conv1d(8, 4, 3), act(), nn.Flatten(), nn.Linear(4 * 398, 64), act(),
-        nn.Linear(64, 3),
-    ).double().eval()  # fmt: skip
+    layers = [nn.Conv1d(3, 8, 3, padding=1), act(), nn.Conv1d(8, 4, 3), act(), nn.Flatten()]
+    layers += [nn.Linear(4 * 398, 64), act(), nn.Linear(64, 3)]
+    net = nn.Sequential(*layers).double().eval()
     x = torch.randn(120, 3, 400, dtype=torch.float64)
     assert x.shape[0] * 8 * 400 >= 1 << 18
     together = sx.explain(net, x, target=1, method=sx.LRP(rule))
