@@ -78,3 +78,22 @@ def test_dense_layers_on_many_tokens():
     alone = sx.explain(net, x[:2], output_relevance=one[:2], method="epsilon")
     for name in ("relevance", "absorbed"):
         np.testing.assert_allclose(together[name][:2], alone[name], rtol=1e-9, atol=1e-13)
+
+
+def test_recurrent_layers_on_long_series():
+    torch.manual_seed(0)
+
+    class Classifier(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lstm, self.head = nn.LSTM(4, 32, batch_first=True), nn.Linear(32, 2)
+
+        def forward(self, x):
+            return self.head(self.lstm(x)[0].mean(1))
+
+    net, x = Classifier().double().eval(), torch.randn(40, 250, 4, dtype=torch.float64)
+    assert x.shape[0] * x.shape[1] * 32 >= 1 << 18
+    together = sx.explain(net, x, target=1, method=sx.LRP("epsilon"))
+    alone = sx.explain(net, x[:2], target=1, method=sx.LRP("epsilon"))
+    for name in ("relevance", "absorbed"):
+        np.testing.assert_allclose(together[name][:2], alone[name], rtol=1e-9, atol=1e-13)

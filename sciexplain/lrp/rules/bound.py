@@ -159,7 +159,7 @@ class BoundRule:
         z, epsilon = out.z, self.rule.stabiliser
         if epsilon == 0:
             return out.message, self._bias_share(part.bias, out.message, out)
-        if getattr(out.rows, "where", 0) == 0 and worth_it(z, out.c):
+        if getattr(out.rows, "where", None) == 0 and worth_it(z, out.c):
             runs = self.op.runs(z, part.bias)
             if runs is not None:
                 gain, absorbed = stabilised(z, out.c, epsilon, self.nonnegative_output, runs)
@@ -178,7 +178,7 @@ class BoundRule:
     def _bias_share(self, bias: Tensor | None, gain: Tensor, out: Outputs) -> Tensor:
         if bias is None:
             return gain.new_zeros((), dtype=torch.float64)
-        if getattr(out.rows, "where", 0) == 0:
+        if getattr(out.rows, "where", None) == 0:
             return out.rows(self.op.weigh(gain, bias, out.z))
         return out.rows(gain * self.op.shaped(bias, out.z))
 
