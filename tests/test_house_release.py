@@ -62,7 +62,7 @@ def test_the_cited_papers_have_a_doi():
 def test_the_example_of_the_readme_runs(capsys):
     import matplotlib.pyplot as plt
 
-    (example,) = blocks(read("README.md"), "python")
+    example = blocks(read("README.md"), "python")[0]
     exec(compile(example, "README.md", "exec"), {"__name__": "readme"})
     plt.close("all")
     printed = capsys.readouterr().out

@@ -102,12 +102,12 @@ def test_training_mode_is_refused_whatever_the_method(tmp_path, net, x):
 
 @pytest.mark.filterwarnings("ignore:The tensor attributes self._flat_weights")  # torch on its own LSTM
 def test_dropout_between_recurrent_layers_is_found_and_its_absence_too(x):
-    from sciexplain.lrp.exported import _trains
+    from sciexplain.lrp.exported import trains
 
     for p, want in ((0.5, True), (0.0, False)):
         lstm = nn.LSTM(3, 2, num_layers=2, dropout=p, batch_first=True).train()
         program = torch.export.export(lstm, (torch.zeros(2, 10, 3),), strict=False)
-        assert any(_trains(node) for node in program.graph.nodes) is want
+        assert any(trains(node) for node in program.graph.nodes) is want
 
 
 @pytest.mark.parametrize(
