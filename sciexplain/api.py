@@ -269,7 +269,7 @@ def _check_model(model: Any) -> None:
     bad = [
         name or "(model)"
         for name, m in model.named_modules()
-        if m.training and isinstance(m, kinds) and getattr(m, "p", 1) > 0
+        if isinstance(m, kinds) and m.training and getattr(m, "p", 1) > 0
     ]
     if bad:
         shown = ", ".join(bad[:5]) + (", ..." if len(bad) > 5 else "")

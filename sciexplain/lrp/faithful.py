@@ -16,7 +16,7 @@ from torch.utils import _pytree as pytree
 from .exported import draws, trains
 from .inplace import reaching_output
 from .shadow import shadow, without
-from .tracing import no_autocast, try_forward
+from .tracing import no_autocast, recordable, try_forward
 from .values import run_node
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def gap(
         for node in captured.graph.nodes:
             if node.op == "call_function" and node in needed:
                 values[node] = run_node(node, values)
-    real = [v.detach() for v in pytree.tree_leaves(ran) if isinstance(v, Tensor)]
+    real = [v.detach() for v in pytree.tree_leaves(recordable(ran)) if isinstance(v, Tensor)]
     found = [values[node].detach() for node in captured.outputs]
     if len(real) != len(found):
         return float("inf")

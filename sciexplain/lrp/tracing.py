@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import inspect
 import io
 import linecache
@@ -9,6 +11,7 @@ import logging
 import sys
 import threading
 import warnings
+from collections import namedtuple
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -16,7 +19,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Distribution
 from torch.nn.modules.transformer import _detect_is_causal_mask
+from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
@@ -86,6 +91,7 @@ def _export(
         elif kwargs:
             named = pytree.tree_map(lambda v: free(v) if isinstance(v, Tensor) else None, kwargs)
             shapes = {**dict(zip(inspect.signature(model.forward).parameters, shapes)), **named}
+    last = model.register_forward_hook(lambda _model, _args, output: recordable(output))
     try:
         modes = _Traceable(), StandIns()
         with recording(), torch.no_grad(), no_autocast(), quiet(), without(model, silent), modes[0], modes[1]:
@@ -94,6 +100,27 @@ def _export(
         return program
     except Exception as error:
         raise capture_error(model, error) from error
+    finally:
+        last.remove()
+
+
+def recordable(output: Any) -> Any:
+    """Data classes as named tuples; caches of keys and values, distributions and the like explain nothing."""
+    return pytree.tree_map(_recordable_leaf, output)
+
+
+def _recordable_leaf(value: Any) -> Any:
+    if isinstance(value, (Tensor, bool, int, float, complex, str)):
+        return value
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        names = tuple(f.name for f in dataclasses.fields(value) if not f.name.startswith("_"))
+        return _named_tuple(type(value).__name__, names)(*(recordable(getattr(value, n)) for n in names))
+    return None
+
+
+@functools.cache
+def _named_tuple(name: str, fields: tuple[str, ...]) -> Any:
+    return namedtuple(name, fields)
 
 
 @contextmanager
@@ -111,11 +138,19 @@ def recording() -> Iterator[None]:
             torch.backends.mha.set_fastpath_enabled(fast)
 
 
+# Where torch itself looks into tensors, and what it may take for seen: that a mask is not the causal one
+# (with either answer its encoder computes the same), that parameters of a distribution are valid.
+_LOOKS = {
+    _detect_is_causal_mask.__code__: False,
+    Distribution.__init__.__code__: True,
+    Distribution._validate_sample.__code__: True,
+}
+
+
 class _Traceable(TorchFunctionMode):
     """What tracing cannot follow, said otherwise.
 
-    `p.data` is the same memory, written to: max-norm layers do `p.data = renorm(p.data)`. torch's own encoder
-    asks whether a mask is the causal one; whatever the answer, it computes the same.
+    `p.data` is the same memory, written to: max-norm layers do `p.data = renorm(p.data)`.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -123,8 +158,8 @@ class _Traceable(TorchFunctionMode):
             return args[0].detach()
         if func == Tensor.data.__set__:  # type: ignore[attr-defined]
             return None if args[0] is args[1] else args[0].copy_(args[1])
-        if func == Tensor.__bool__ and _caller() is _detect_is_causal_mask.__code__:
-            return False
+        if func == Tensor.__bool__ and (seen := _LOOKS.get(_caller())) is not None:
+            return seen
         return func(*args, **(kwargs or {}))
 
 
@@ -197,7 +232,7 @@ def _where(model: nn.Module, error: Exception) -> str:
 
 
 def check_recordable(model: Any) -> None:
-    """Refuse TorchScript, which has no Python to record, and parameters that no gradient may pass.
+    """Refuse TorchScript, which has no Python to record, and parameters without values or gradients.
 
     Raises
     ------
@@ -213,6 +248,10 @@ def check_recordable(model: Any) -> None:
                 " load_state_dict for its weights."
             )
     for name, parameter in model.named_parameters() if isinstance(model, nn.Module) else ():
+        if is_lazy(parameter):
+            raise CaptureError(
+                f"The parameter {name!r} is not initialised yet: run the model once on a batch like this one."
+            )
         if parameter.is_inference():
             raise CaptureError(
                 f"The parameter {name!r} was made under torch.inference_mode(), which forbids"
