@@ -52,7 +52,7 @@ def _join(tensors: Sequence[Tensor | None]) -> np.ndarray:
     joined = torch.cat(present) if len(present) > 1 else present[0]
     if joined.dtype in (torch.bfloat16, torch.float16):  # half precision is for computing, not for sums
         joined = joined.float()
-    return joined.numpy()
+    return joined.resolve_conj().resolve_neg().numpy()
 
 
 def label(
