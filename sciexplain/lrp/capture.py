@@ -78,6 +78,11 @@ class Capture:
         return tuple(o for o in self.leaves if isinstance(o, fx.Node))
 
     @property
+    def bare(self) -> bool:
+        """Whether the model returns one tensor, not in a tuple, a dict or an object."""
+        return self.spec.is_leaf()
+
+    @property
     def output_names(self) -> list[str]:
         """Key, field or position of each tensor in the model's output, joined by dots where nested."""
         marked: Any = [o if isinstance(o, fx.Node) else None for o in self.leaves]

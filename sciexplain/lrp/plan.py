@@ -230,7 +230,7 @@ def _try_plan(
     capture: Capture, composite: Composite, output_name: str | int | None, every: bool, keep_final: bool
 ) -> Plan | tuple[list[Missing], list[Any], int]:
     wiring = wire(capture, composite)
-    single = not (every and len(capture.outputs) > 1)
+    single = not (every and not capture.bare)
     kept = ""
     if single:
         node, kept = find_output(capture.select(output_name), keep_final)

@@ -57,7 +57,6 @@ class Session:
         self.accounts: list[str] = []
         self.constants: Values = dict(plan.capture.tensors(model))
         self._steps: list[tuple[fx.Node, Step, list[fx.Node]]] = []
-        self._bound: dict[Any, Any] = {}
         self._last: int | None = None  # account of the operation whose result is the output
         nodes = [n for n in plan.capture.graph.nodes if n in plan.needed and n.op == "call_function"]
         with torch.no_grad():
@@ -118,8 +117,8 @@ class Session:
         fixed = not any(p in self.plan.depends for p in parameters if isinstance(p, fx.Node))
         if fixed:
             with torch.no_grad():
-                self._bound[key] = make(self.constants)
-            return lambda values: self._bound[key]
+                made = make(self.constants)
+            return lambda values: made
         return make
 
     def _twin(self, item: Planned) -> Step:
@@ -142,7 +141,7 @@ class Session:
         parameters = [call.weight, call.bias]
         for norm in (item.norm_before, item.norm_after):
             parameters += list(norm.args[1:]) if norm is not None else []
-        bound = self.bound(node, parameters, lambda values: self._bind(item, values))
+        bound = self.bound(node, parameters, lambda values: _bind(item, values))
 
         if not item.rule.direct:
 
@@ -170,29 +169,6 @@ class Session:
             )
 
         return direct
-
-    def _bind(self, item: Planned, values: Values) -> BoundRule:
-        assert item.call is not None
-        assert item.rule is not None
-        op = item.call.op
-        with torch.no_grad():
-            w = values[item.call.weight]
-            b = None if item.call.bias is None else fill(item.call.bias, values)
-            if item.call.scale != 1:
-                w = w * item.call.scale
-            if b is not None and item.call.bias_scale != 1:
-                b = b * item.call.bias_scale
-            if item.norm_before is not None:
-                assert not isinstance(op, Einsum)  # what merges is a convolution or a dense layer
-                scale, shift = norm_scale(item.norm_before, values)
-                more = op.sum_inputs(w, shift.to(w.dtype))
-                w, b = op.scale_inputs(w, scale.to(w.dtype)), more if b is None else b + more
-            if item.norm_after is not None:
-                assert not isinstance(op, Einsum)
-                scale, shift = norm_scale(item.norm_after, values)
-                b = shift.to(w.dtype) if b is None else b * scale.to(w.dtype) + shift.to(w.dtype)
-                w = op.scale_outputs(w, scale.to(w.dtype))
-        return BoundRule(item.rule, op, w, b, item.input_sign == "nonnegative", item.relu is not None)
 
     def _last_uses(self) -> list[list[fx.Node]]:
         """What may be forgotten after each step: activations live no longer than in the model itself."""
@@ -250,3 +226,27 @@ def _reads(item: Planned) -> list[fx.Node]:
         return [n for node in (item.node, *item.source.chain) for n in (node, *node.all_input_nodes)]
     norms = [n for n in (item.norm_before, item.norm_after) if n is not None]
     return [n for node in (item.node, *norms) for n in node.all_input_nodes]
+
+
+def _bind(item: Planned, values: Values) -> BoundRule:
+    assert item.call is not None
+    assert item.rule is not None
+    op = item.call.op
+    with torch.no_grad():
+        w = values[item.call.weight]
+        b = None if item.call.bias is None else fill(item.call.bias, values)
+        if item.call.scale != 1:
+            w = w * item.call.scale
+        if b is not None and item.call.bias_scale != 1:
+            b = b * item.call.bias_scale
+        if item.norm_before is not None:
+            assert not isinstance(op, Einsum)  # what merges is a convolution or a dense layer
+            scale, shift = norm_scale(item.norm_before, values)
+            more = op.sum_inputs(w, shift.to(w.dtype))
+            w, b = op.scale_inputs(w, scale.to(w.dtype)), more if b is None else b + more
+        if item.norm_after is not None:
+            assert not isinstance(op, Einsum)
+            scale, shift = norm_scale(item.norm_after, values)
+            b = shift.to(w.dtype) if b is None else b * scale.to(w.dtype) + shift.to(w.dtype)
+            w = op.scale_outputs(w, scale.to(w.dtype))
+    return BoundRule(item.rule, op, w, b, item.input_sign == "nonnegative", item.relu is not None)

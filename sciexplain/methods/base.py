@@ -96,7 +96,7 @@ class Forward:
         self, captured: Capture, model: Model, explained: Explained, layers: Sequence[str] = ()
     ) -> None:
         self.capture = captured
-        self.single = not (explained.every and len(captured.outputs) > 1)
+        self.single = not (explained.every and not captured.bare)
         self.kept = ""
         self.outputs = list(captured.outputs)
         if self.single:

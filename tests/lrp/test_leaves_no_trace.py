@@ -1,10 +1,12 @@
 """A model is the same object in the same state after a run, also after one that failed."""
 
 import copy
+import gc
 import logging
 import random
 import sys
 import warnings
+import weakref
 
 import numpy as np
 import pytest
@@ -14,6 +16,8 @@ from torch.nn.modules.module import register_module_forward_hook
 
 import sciexplain as sx
 from sciexplain import rules
+from sciexplain.lrp.capture import capture
+from sciexplain.lrp.targets import seed
 
 from .eager import agrees, draw
 
@@ -305,3 +309,31 @@ def test_the_same_call_twice_is_bitwise_the_same():
     x = torch.randn(2, 2, 8)
     first, second = (sx.explain(net, x, target=0) for _ in range(2))
     np.testing.assert_array_equal(first.relevance.values, second.relevance.values)
+
+
+def test_prepared_weights_go_when_nobody_holds_them():
+    net, x = (
+        nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.LayerNorm(5), nn.Linear(5, 2)).eval(),
+        torch.randn(3, 4),
+    )
+    sx.explain(net, x, method="alpha2_beta1")  # the first capture leaves frames of torch behind
+    gc.collect()
+    gc.disable()  # only counting references may free them
+    try:
+        prepared = sx.LRP("alpha2_beta1").prepare(net, [x], {})
+        session = weakref.ref(prepared.session)
+        prepared.run([x], lambda outputs: seed(outputs, "predicted"))
+        del prepared
+        assert session() is None
+    finally:
+        gc.enable()
+
+
+def test_one_capture_serves_a_model_of_two_inputs():
+    class Two(nn.Module):
+        def forward(self, a, b):
+            return (a * b).sum(1, keepdim=True)
+
+    net = Two().eval()
+    first = capture(net, [torch.randn(3, 4), torch.randn(3, 4)])
+    assert capture(net, [torch.randn(5, 4), torch.randn(5, 4)]) is first

@@ -165,12 +165,12 @@ class BoundRule:
                 gain, absorbed = stabilised(z, out.c, epsilon, self.nonnegative_output, runs)
                 return gain, out.rows(absorbed.view(z.shape[0], -1))
         if self.nonnegative_output:
-            gain = (out.c * z).div_(z + epsilon)
+            gain = out.c * (z / (z + epsilon))  # of several messages the quotient is taken once
             if part.bias is None:
                 return gain, out.rows(gain) * epsilon
             return gain, self._bias_share(part.bias + epsilon, gain, out)
         constant = torch.copysign(z.new_tensor(epsilon), z)
-        gain = (out.c * z).div_(z + constant)
+        gain = out.c * (z / (z + constant))
         if part.bias is not None:
             constant = constant.add_(self.op.shaped(part.bias, z))
         return gain, out.rows(gain * constant)
