@@ -130,9 +130,8 @@ def conservation_error(ds, whole=False):
     return np.abs(score - total - absorbed) / np.maximum(np.abs(score), size)
 
 
-def check_explained(net, case, composite, batch):
+def check_explained(net, case, composite, x):
     """Conserves, explains the model's own output, leaves no trace. Returns the dataset."""
-    x = case.inputs(batch)
     before = state(net) if isinstance(net, nn.Module) else None
     given = each(torch.clone, x)
     ds = sx.explain(net, x, method=sx.LRP(composite), **case.options)

@@ -279,11 +279,16 @@ def lesion_pixels(outputs):
 
 
 CASES = {
-    "VGG11 at 224": Case(lambda: VGG(VGG11, hidden=512), images(224)),
+    "VGG": Case(lambda: VGG(VGG_SMALL, side=2), images(32)),
     "VGG-bn": Case(lambda: VGG(VGG_SMALL, norm=True, side=2), images(32)),
-    "ResNet18 at 224": Case(lambda: ResNet(BasicBlock, (2, 2, 2, 2)), images(224)),
+    "ResNet": Case(lambda: ResNet(BasicBlock, (1, 2, 1, 1), width=8), images(48)),
     "ResNet, bottlenecks": Case(lambda: ResNet(Bottleneck, (1, 2, 1, 1), width=8), images(64)),
     "DenseNet": Case(DenseNet, images(24)),
     "Inception": Case(Inception, images(33)),
     "U-Net": Case(UNet, images(21, channels=1), options={"target": lesion_pixels}),
+}
+
+REAL_SIZE = {
+    "VGG11": Case(lambda: VGG(VGG11, hidden=512), images(224)),
+    "ResNet18": Case(lambda: ResNet(BasicBlock, (2, 2, 2, 2)), images(224)),
 }

@@ -40,13 +40,6 @@ def distilbert():
     return transformers.DistilBertForSequenceClassification(config)
 
 
-def electra():
-    config = transformers.ElectraConfig(
-        **SIZE, embedding_size=16, intermediate_size=48, max_position_embeddings=32, hidden_act="gelu"
-    )
-    return transformers.ElectraForSequenceClassification(config)
-
-
 def gpt2():
     config = transformers.GPT2Config(
         vocab_size=50,
@@ -129,7 +122,6 @@ CASES = {
     "BERT, eager attention": text_case(lambda: bert(attn_implementation="eager")),
     "RoBERTa": text_case(roberta),
     "DistilBERT": text_case(distilbert),
-    "ELECTRA": text_case(electra),
     "GPT-2 classifier": Case(
         gpt2, texts, logits=logits, ids=ids, options={"output_name": "logits"}, alike=one_call_gelu
     ),
