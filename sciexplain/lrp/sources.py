@@ -27,6 +27,7 @@ _ELEMENTWISE = (
 )  # fmt: skip
 _CASTS = (aten.to, aten._to_copy, aten.type_as, aten.clone, aten.contiguous, aten.detach, aten.alias)
 _ROWS = (aten.embedding, aten.embedding_bag, aten._embedding_bag, aten._embedding_bag_forward_only)
+_TABLES = (*_ROWS, aten.index, aten.index_select)
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Source:
     chain : tuple of fx.Node
         Integer operations between the input and this one.
     rows : bool
-        Whether the result has a dimension more than the indices: the embedding's.
+        Whether the integers choose rows of a table, an embedding; else they become numbers themselves.
     """
 
     input: fx.Node
@@ -56,8 +57,9 @@ def _is_integer(node: fx.Node) -> bool:
 def find_sources(capture: Capture) -> dict[fx.Node, Source]:
     """All sources of a capture.
 
-    Embeddings always are. Conversions of uint8 (pictures) always are, those of other integers only if nothing
-    else carries relevance: beside other inputs they are masks and counts.
+    Embeddings always are, also where they are written as indexing of a table. Conversions of uint8 (pictures)
+    always are, those of other integers only if nothing else carries relevance: beside other inputs they are
+    masks and counts.
     """
     ways: dict[fx.Node, tuple[fx.Node, tuple[fx.Node, ...]]] = {
         n: (n, ()) for n in capture.inputs if _is_integer(n)
@@ -65,14 +67,19 @@ def find_sources(capture: Capture) -> dict[fx.Node, Source]:
     rows: dict[fx.Node, Source] = {}
     pixels: dict[fx.Node, Source] = {}
     numbers: dict[fx.Node, Source] = {}
+    depends = set(capture.inputs)
     for node in capture.graph.nodes:
         if node.op != "call_function":
             continue
+        if any(p in depends for p in node.all_input_nodes):
+            depends.add(node)
         packet = getattr(node.target, "overloadpacket", node.target)
-        if packet in _ROWS:
-            if node.args[1] in ways:
-                rows[node] = Source(*ways[node.args[1]], True)
-            continue
+        if packet in _TABLES:
+            indices = _indices(node, packet)
+            if indices in ways and node.args[0] not in depends:
+                rows[node] = Source(*ways[indices], True)
+            if is_float(node):
+                continue
         parents = [p for p in node.all_input_nodes if p in ways]
         if len(parents) != 1 or not _keeps_place(node, packet):
             continue
@@ -85,6 +92,16 @@ def find_sources(capture: Capture) -> dict[fx.Node, Source]:
     if not rows and not pixels and not any(is_float(n) for n in capture.inputs):
         return numbers
     return {**rows, **pixels}
+
+
+def _indices(node: fx.Node, packet: Any) -> Any:
+    """What chooses rows of the node's table; None where it chooses something else."""
+    if packet in _ROWS:
+        return node.args[1]
+    if packet is aten.index_select:
+        return node.args[2] if node.args[1] == 0 else None
+    chosen: Any = node.args[1]
+    return chosen[0] if len(chosen) == 1 else None
 
 
 def _keeps_place(node: fx.Node, packet: Any) -> bool:

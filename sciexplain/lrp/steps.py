@@ -296,7 +296,7 @@ def source(session: Session, item: Planned) -> Step:
         if not start.rows:
             carrier = carrier.expand(y.shape)
             values["carriers"][node] = carrier  # for rules of the input that share directly
-        return Source.apply(carrier, y, start.rows)
+        return Source.apply(carrier, y)
 
     return step
 

@@ -260,16 +260,17 @@ class Source(Function):
     """Rows of an embedding, or integers as real numbers: their relevance goes to `carrier` as it is."""
 
     @staticmethod
-    def forward(ctx: Any, carrier: Tensor, y: Tensor, rows: bool) -> Tensor:
+    def forward(ctx: Any, carrier: Tensor, y: Tensor) -> Tensor:
         ctx.save_for_backward(y)
-        ctx.rows = rows
+        ctx.places = carrier.dim()  # what comes after them are the features of a row
         return y.view_as(y)
 
     @staticmethod
     def backward(ctx: Any, c: Tensor) -> Any:
         (y,) = ctx.saved_tensors
         r = inner(c, y)
-        return r.sum(-1) if ctx.rows else r, None, None
+        features = list(range(ctx.places, r.dim()))
+        return r.sum(features) if features else r, None
 
 
 class Bags(Function):

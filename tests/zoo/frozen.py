@@ -196,7 +196,7 @@ class Frozen(TorchFunctionMode):
     Parameters
     ----------
     ids : integer tensor, optional
-        Words or charges: what an embedding of them gives becomes a leaf, in `leaves`.
+        Words or charges: the rows of a table that they choose become a leaf, in `leaves`.
     gates : names of functions
         Whose results are detached, beside softmax and sigmoids: a network that squashes by relu6 adds that.
     """
@@ -215,9 +215,12 @@ class Frozen(TorchFunctionMode):
         if name == "glu":
             a, gate = args[0].chunk(2, kwargs.get("dim", args[1] if len(args) > 1 else -1))
             return a * gate.sigmoid().detach()
-        if name == "embedding":
+        if name in ("embedding", "__getitem__"):  # also written as rows of a table
             out = func(*args, **kwargs)
-            if self.ids is not None and torch.equal(args[0].flatten(), self.ids.flatten()):
+            chosen = args[0] if name == "embedding" else args[1]
+            table = name == "embedding" or isinstance(args[0], torch.nn.Parameter)
+            given = self.ids is not None and table and isinstance(chosen, torch.Tensor)
+            if given and torch.equal(chosen.flatten(), self.ids.flatten()):
                 out = out.detach().requires_grad_()
                 self.leaves.append(out)
             return out
