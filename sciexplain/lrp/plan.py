@@ -148,7 +148,7 @@ def has_constants(item: Planned) -> bool:
     node, name = item.node, name_of(item.node.target).split(".")[-1]
     if name in ("pad", "constant_pad_nd"):
         return argument(node, "mode", "constant") == "constant" and bool(argument(node, "value", 0))
-    if name == "masked_fill":
+    if name in ("masked_fill", "index_fill", "scatter") and argument(node, "value") is not None:
         value = argument(node, "value")
         return isinstance(value, fx.Node) or bool(value)
     for i in item.entry.signals:

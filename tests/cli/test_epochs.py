@@ -92,7 +92,7 @@ def test_a_difference_from_training_is_an_error(run, folder, epochs, model):
 def test_plan_of_epochs(run, epochs, model):
     code, printed, _ = run("plan", "decoder.pt2", "s1-epo.fif", "--trained-on", "spec.json")
     assert code == 0
-    assert "(B,3,20)" in printed
+    assert "(B,4,16)" in printed  # 20 moments go in, the kernel takes 5
 
 
 @pytest.mark.parametrize(

@@ -30,8 +30,8 @@ operation(
         aten.tensor_split, aten.index_select, aten.index, aten.gather, aten.unfold, aten.im2col, aten.col2im,
         aten.diagonal, aten.swapaxes, aten.repeat_interleave, aten.tile,
         aten.pixel_shuffle, aten.pixel_unshuffle, aten.channel_shuffle, aten.rot90,
-        aten.take_along_dim, aten.positive, aten.squeeze_, aten.adjoint, aten.mH, aten.moveaxis, aten.ravel,
-        aten.hsplit, aten.vsplit, aten.dsplit, aten.tril, aten.triu, aten.take, aten.native_channel_shuffle,
+        aten.take_along_dim, aten.positive, aten.adjoint, aten.mH, aten.moveaxis, aten.ravel,
+        aten.hsplit, aten.vsplit, aten.dsplit, aten.tril, aten.triu, aten.take,
         aten.sort, aten.topk, aten.broadcast_to, aten.expand_copy,
         aten.atleast_1d, aten.atleast_2d, aten.atleast_3d,
     ],
@@ -50,7 +50,7 @@ operation(
 operation(
     [
         aten.zeros_like, aten.ones_like, aten.full_like, aten.empty_like, aten.new_zeros, aten.new_ones,
-        aten.new_full, aten.new_empty, aten.rand_like, aten.randn_like,
+        aten.new_full, aten.new_empty,
     ],
     "identity",
     signals=(),
