@@ -258,9 +258,10 @@ def main() -> None:
         arguments.quick,
     )
     if arguments.write is not None:
-        text = arguments.write.read_text("utf-8")
-        updated(text, "")  # marks that are missing are told before the work
-        arguments.write.write_text(updated(text, tables(extent)), "utf-8")
+        updated(arguments.write.read_text("utf-8"), "")  # marks that are missing are told before the work
+        report = tables(extent)
+        text = arguments.write.read_text("utf-8")  # as it is now: the work takes a while
+        arguments.write.write_text(updated(text, report), "utf-8")
     else:
         print(tables(extent))
 
