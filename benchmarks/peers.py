@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import copy
 import importlib.util
-import sys
-import types
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +22,8 @@ from torch import Tensor, nn
 
 import sciexplain as sx
 from sciexplain.lrp.targets import Targets, each_target, seed
+
+from without_torchvision import stand_in_for_torchvision  # isort: skip (a script beside this one)
 
 COMPOSITES = ("epsilon", "epsilon_plus", "epsilon_gamma", "alpha2_beta1")
 Inputs = tuple[Tensor, ...]
@@ -124,29 +124,11 @@ def for_peers(model: nn.Module, inputs: Inputs) -> tuple[nn.Module, Tensor]:
     return (model if len(inputs) == 1 else OneInput(model, inputs)), inputs[real_input(inputs)]
 
 
-@contextmanager
-def _stand_in_for_torchvision() -> Iterator[None]:
-    """zennit imports two classes of torchvision, which are not needed here; the stand-in goes again."""
-    if importlib.util.find_spec("torchvision") is not None:
-        yield
-        return
-    made = {name: types.ModuleType(name) for name in ("torchvision", "torchvision.models")}
-    made["torchvision.models.resnet"] = resnet = types.ModuleType("torchvision.models.resnet")
-    resnet.BasicBlock = type("BasicBlock", (nn.Module,), {})  # type: ignore[attr-defined]
-    resnet.Bottleneck = type("Bottleneck", (nn.Module,), {})  # type: ignore[attr-defined]
-    sys.modules.update(made)
-    try:
-        yield
-    finally:
-        for name in made:
-            del sys.modules[name]
-
-
 def zennit(model: nn.Module, inputs: Inputs, composite: str) -> Contestant | None:
     """zennit with the same rules for convolutions and linear layers; None where it is not installed."""
     if importlib.util.find_spec("zennit") is None:
         return None
-    with _stand_in_for_torchvision():
+    with stand_in_for_torchvision():
         from zennit.attribution import Gradient
         from zennit.canonizers import SequentialMergeBatchNorm
         from zennit.composites import LayerMapComposite, layer_map_base

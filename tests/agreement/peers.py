@@ -7,36 +7,21 @@ gradient: captum warns of any other.
 import copy
 import importlib
 import importlib.util
-import sys
-import types
-from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-
-@contextmanager
-def _stand_in_for_torchvision():
-    """zennit imports two classes of torchvision, for networks that no test uses; the stand-in goes again."""
-    if importlib.util.find_spec("torchvision") is not None:
-        yield
-        return
-    made = {name: types.ModuleType(name) for name in ("torchvision", "torchvision.models")}
-    made["torchvision.models.resnet"] = resnet = types.ModuleType("torchvision.models.resnet")
-    resnet.BasicBlock = type("BasicBlock", (torch.nn.Module,), {})
-    resnet.Bottleneck = type("Bottleneck", (torch.nn.Module,), {})
-    sys.modules.update(made)
-    try:
-        yield
-    finally:
-        for name in made:
-            del sys.modules[name]
+FILE = Path(__file__).parents[2] / "benchmarks" / "without_torchvision.py"
+_SPEC = importlib.util.spec_from_file_location("without_torchvision", FILE)
+_SHARED = importlib.util.module_from_spec(_SPEC)  # the benchmarks are scripts, no package
+_SPEC.loader.exec_module(_SHARED)
 
 
 def zennit(module):
     """`zennit.module`; skips the test where zennit is missing."""
-    with _stand_in_for_torchvision():
+    with _SHARED.stand_in_for_torchvision():
         return pytest.importorskip(f"zennit.{module}", reason="zennit is not installed: make peers")
 
 
