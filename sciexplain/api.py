@@ -123,13 +123,13 @@ def explain(
         )
     given = labelled(inputs, dims, coords)
     items = given.items
-    _check_model(model)
+    check_model(model)
     check_joint(given, batch_size)
     dtype, device = model_dtype(model), model_device(model, items)
     check_dtypes(items, dtype)
     n = given.size
-    labels = _labels(coords)
-    asked, target = target, _by_label(target, labels)
+    labels = output_labels(coords)
+    asked, target = target, by_label(target, labels)
     target = _per_sample_targets(target, n)
     slices = list(batches(n, batch_size))
     sizes = batch_sizes(model)  # of an exported program: it may have been exported for some only
@@ -242,7 +242,7 @@ def plan(
             f"Only LRP has rules to plan; {chosen} takes the gradient of every operation as it is."
         )
     given = labelled(inputs, None, None)
-    _check_model(model)
+    check_model(model)
     dtype, device = model_dtype(model), model_device(model, given.items)
     check_dtypes(given.items, dtype)
     from .lrp.table import plan_facts, plan_rows
@@ -256,7 +256,7 @@ def plan(
     return table
 
 
-def _check_model(model: Any) -> None:
+def check_model(model: Any) -> None:
     """Refuse what is no model, and name the layers in training mode, before capture runs them."""
     if not isinstance(model, torch.nn.Module):
         if not (callable(model) or isinstance(model, torch.export.ExportedProgram)):
@@ -278,7 +278,8 @@ def _check_model(model: Any) -> None:
         )
 
 
-def _labels(coords: Mapping[Hashable, Any] | None) -> list[Any] | None:
+def output_labels(coords: Mapping[Hashable, Any] | None) -> list[Any] | None:
+    """The labels of the outputs, from the coordinate "output"."""
     given = (coords or {}).get("output")
     if given is None:
         return None
@@ -288,7 +289,7 @@ def _labels(coords: Mapping[Hashable, Any] | None) -> list[Any] | None:
     return values
 
 
-def _by_label(target: Any, labels: list[Any] | None) -> Any:
+def by_label(target: Any, labels: list[Any] | None) -> Any:
     """Labels of the output coordinate as indices."""
 
     def index(value: Any) -> Any:
