@@ -29,6 +29,7 @@ _WHERE = {
     "UnsupportedOperationError": "lrp.errors",
     "ConservationWarning": "lrp.errors",
     "product_structure": "evaluation",
+    "continuity": "evaluation",
     "regions": "relevance",
     "windows": "relevance",
     "bands": "relevance",
@@ -42,13 +43,19 @@ _WHERE = {
     "save": "relevance",
     "load": "relevance",
 }
-_MODULES = {"rules": "lrp.rules", "eeg": "domains.eeg", "data": "data", "models": "models"}
+_MODULES = {
+    "rules": "lrp.rules",
+    "eeg": "domains.eeg",
+    "images": "domains.images",
+    "data": "data",
+    "models": "models",
+}
 
 if TYPE_CHECKING:
     from . import data, models
     from .api import explain, plan
-    from .domains import eeg
-    from .evaluation import product_structure
+    from .domains import eeg, images
+    from .evaluation import continuity, product_structure
     from .inputs import InputError
     from .lrp import rules
     from .lrp.composites import COMPOSITES, Composite
@@ -95,10 +102,12 @@ __all__ = [
     "bands",
     "class_means",
     "compose",
+    "continuity",
     "data",
     "eeg",
     "explain",
     "frequency_relevance",
+    "images",
     "load",
     "models",
     "plan",
