@@ -117,11 +117,12 @@ def load_checkpoint(
         )
     name = about["constructor"]
     if constructor is None:
-        from sciexplain.models import NETWORKS
+        from sciexplain.models import NETWORKS, PICTURE_NETWORKS
 
-        if name not in NETWORKS:
-            raise CheckpointError(f"{name!r} is none of {sorted(NETWORKS)}: give its constructor.")
-        constructor = NETWORKS[name]
+        known: dict[str, Callable[..., nn.Module]] = {**NETWORKS, **PICTURE_NETWORKS}
+        if name not in known:
+            raise CheckpointError(f"{name!r} is none of {sorted(known)}: give its constructor.")
+        constructor = known[name]
     with torch.random.fork_rng(
         devices=[]
     ):  # the initial weights are overwritten: they shall cost no random number
