@@ -30,6 +30,9 @@ _WHERE = {
     "ConservationWarning": "lrp.errors",
     "product_structure": "evaluation",
     "continuity": "evaluation",
+    "localisation": "evaluation",
+    "context_ratio": "evaluation",
+    "reference_samples": "prototypes",
     "regions": "relevance",
     "windows": "relevance",
     "bands": "relevance",
@@ -48,14 +51,15 @@ _MODULES = {
     "eeg": "domains.eeg",
     "images": "domains.images",
     "data": "data",
+    "prototypes": "prototypes",
     "models": "models",
 }
 
 if TYPE_CHECKING:
-    from . import data, models
+    from . import data, models, prototypes
     from .api import explain, plan
     from .domains import eeg, images
-    from .evaluation import continuity, product_structure
+    from .evaluation import context_ratio, continuity, localisation, product_structure
     from .inputs import InputError
     from .lrp import rules
     from .lrp.composites import COMPOSITES, Composite
@@ -68,6 +72,7 @@ if TYPE_CHECKING:
     )
     from .lrp.targets import Contrast, Targets
     from .methods import LRP, GradientTimesInput, IntegratedGradients, Sensitivity
+    from .prototypes import reference_samples
     from .relevance import (
         band_relevance,
         bands,
@@ -102,6 +107,7 @@ __all__ = [
     "bands",
     "class_means",
     "compose",
+    "context_ratio",
     "continuity",
     "data",
     "eeg",
@@ -109,10 +115,13 @@ __all__ = [
     "frequency_relevance",
     "images",
     "load",
+    "localisation",
     "models",
     "plan",
     "pool",
     "product_structure",
+    "prototypes",
+    "reference_samples",
     "regions",
     "rules",
     "save",
