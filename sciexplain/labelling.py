@@ -44,6 +44,7 @@ def to_cpu(part: Attribution, n: int | None) -> Attribution:
         cpu(part.absorbed),
         cpu(part.conservation_error),
         part.owners,
+        None if part.approximation_error is None else cpu(part.approximation_error),
     )
 
 
@@ -117,6 +118,9 @@ def label(
             coords={**along, "operation": np.asarray(accounts, dtype=str)},
         ),
         conservation_error=per_sample(_join([p.conservation_error for p in parts])),
+        approximation_error=None
+        if parts[0].approximation_error is None
+        else per_sample(_join([p.approximation_error for p in parts])),
         input=_single(inputs),
         message=_single(messages) if messages else None,
         attrs=attrs,
@@ -139,7 +143,7 @@ def _place(
         return (sample, *item.dims[1:]), item.coords
     row = f"{name or 'input'}_row" if item.unnamed else item.dims[0]
     known = [None if p.owners is None else p.owners[i] for p in parts]
-    owner = np.concatenate([np.full(item.size, -1) if o is None else o.numpy() for o in known])
+    owner = np.concatenate([np.full(item.size, -1) if o is None else o.cpu().numpy() for o in known])
     return (row, *item.dims[1:]), {**item.coords, **_ragged(row, owner, sample)}
 
 

@@ -48,6 +48,8 @@ class Attribution:
         |score - sum R - sum absorbed| / max(|score|, sum |R|).
     owners : list of Tensor (row,) or None
         Per model input the sample of each row, -1 where unknown; None as a whole where rows are samples.
+    approximation_error : Tensor (sample,), float64, or None
+        Of methods that approximate an integral or a mean: how far off the relevance may be, summed over |R|.
     """
 
     relevance: list[Tensor | None]
@@ -58,6 +60,7 @@ class Attribution:
     absorbed: Tensor
     conservation_error: Tensor
     owners: list[Tensor | None] | None = None
+    approximation_error: Tensor | None = None
 
 
 def conservation(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 
 from .base import Method
-from .gradients import GradientTimesInput, IntegratedGradients, Sensitivity
+from .gradients import GradientTimesInput, Sensitivity
+from .integrated import IntegratedGradients
 from .lrp import LRP
 
 #: Methods by name, with their default settings.

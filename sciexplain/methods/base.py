@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -13,10 +13,12 @@ from torch import Tensor, fx
 from ..lrp.capture import Capture, Model, capture, is_float
 from ..lrp.engine import Attribution, Layer, conservation
 from ..lrp.layers import returned
+from ..lrp.owners import by_sample
 from ..lrp.plan import ancestors, find_output
 from ..lrp.targets import Seed
 from ..lrp.tracing import no_autocast
 from ..lrp.values import run_node
+from .settings import plain
 
 Start = Callable[[Any], Any]  # outputs -> Seed, or a list of them
 
@@ -49,6 +51,7 @@ class Prepared(Protocol):
     accounts: list[str]
     input_names: list[str]
     conditions: list[str]  # names, where one run explains under several
+    offset: int  # number of the batch's first sample among all; set before each run
 
     @property
     def kept(self) -> str:
@@ -67,6 +70,16 @@ class Method:
     name: ClassVar[str]
     conserves: ClassVar[bool] = False
 
+    def settled(self, inputs: Sequence[Any]) -> Method:
+        """The method for these inputs: names of dims become positions, and all samples are seen at once.
+
+        Parameters
+        ----------
+        inputs : sequence of Labelled
+            `values`, `dims` and `coords` of each input.
+        """
+        return self
+
     def prepare(
         self,
         model: Model,
@@ -81,7 +94,12 @@ class Method:
 
     def to_json(self) -> str:
         """The method and its settings as JSON text."""
-        return json.dumps({"method": self.name, **asdict(self)})  # type: ignore[call-overload]
+        return json.dumps(self.plain())
+
+    def plain(self) -> dict[str, Any]:
+        """The method and its settings, as JSON has them."""
+        own = {f.name: plain(getattr(self, f.name)) for f in fields(self)}  # type: ignore[arg-type]
+        return {"method": self.name, **own}
 
     @property
     def composite_json(self) -> str:
@@ -96,6 +114,7 @@ class Forward:
         self, captured: Capture, model: Model, explained: Explained, layers: Sequence[str] = ()
     ) -> None:
         self.capture = captured
+        self.every = explained.every
         self.single = not (explained.every and not captured.bare)
         self.kept = ""
         self.outputs = list(captured.outputs)
@@ -153,6 +172,8 @@ class GradientRun:
     accounts: list[str]
     input_names: list[str]
     conditions: list[str] = field(default_factory=list)
+    offset: int = 0
+    _owners: list[Tensor | None] | None = None
 
     @property
     def kept(self) -> str:
@@ -178,8 +199,70 @@ class GradientRun:
 
                 return begin
 
-            first = self.attribute(self, inputs, the(0))
-            return [first, *(self.attribute(self, inputs, the(k)) for k in range(1, count))]
+            first = self._attributed(inputs, the(0))
+            return [first, *(self._attributed(inputs, the(k)) for k in range(1, count))]
+
+    def _attributed(self, inputs: Sequence[Tensor], start: Start) -> Attribution:
+        self._owners = None
+        found = self.attribute(self, inputs, start)
+        if any(r is not None and len(r) != len(found.seed.score) for r in found.relevance):
+            totals, owners = self._rows_by_sample(inputs, found)
+            error = conservation(found.seed.score, found.relevance, found.absorbed, totals)
+            found = replace(found, conservation_error=error, owners=owners)
+        return found
+
+    def _rows_by_sample(
+        self, inputs: Sequence[Tensor], found: Attribution
+    ) -> tuple[Tensor, list[Tensor | None]]:
+        """Relevance of each sample where rows are no samples, and the sample of each row."""
+        owners, total = self.owners(inputs, found.seed), torch.zeros_like(found.seed.score)
+        for r, owner in zip(found.relevance, owners):
+            if r is not None:
+                assert owner is not None
+                rows = r.double().reshape(len(r), -1).sum(1)
+                total = total.index_add(0, owner.clamp(min=0), rows)
+        return total, [None if r is None else o for r, o in zip(found.relevance, owners)]
+
+    def owners(self, inputs: Sequence[Tensor], seed: Seed) -> list[Tensor | None]:
+        """The sample of each row of each floating-point input, -1 for rows that nothing comes back to.
+
+        Raises
+        ------
+        ValueError
+            A row belongs to several samples.
+        """
+        n, moving = len(seed.score), [i for i, x in enumerate(inputs) if x.is_floating_point()]
+        known: list[Tensor | None] = [None] * len(inputs)
+        if all(len(inputs[i]) == n for i in moving):
+            return [torch.arange(n, device=x.device) if i in moving else None for i, x in enumerate(inputs)]
+        if n == 1:
+            return [x.new_zeros(len(x), dtype=torch.int64) if i in moving else None
+                    for i, x in enumerate(inputs)]  # fmt: skip
+        if self._owners is not None:
+            return self._owners
+        weights = [torch.rand(inputs[i].shape[1:], generator=torch.Generator().manual_seed(0)) + 0.5
+                   for i in moving]  # fmt: skip
+
+        def row_sums(factor: Tensor) -> list[Tensor]:
+            def times(m: Tensor | None) -> Tensor | None:
+                return m if m is None else m * factor.reshape(-1, *[1] * (m.dim() - 1)).to(m.dtype)
+
+            sent = times(seed.message) if self.forward.single else [times(m) for m in seed.message]
+            grads = self.gradient(inputs, lambda outputs: replace(seed, message=sent)).inputs
+            pairs = [(grads[i], w) for i, w in zip(moving, weights)]
+            return [
+                (g.double() * w.to(g.device)).reshape(len(g), -1).sum(1) for g, w in pairs if g is not None
+            ]
+
+        _, found = by_sample(row_sums(torch.ones_like(seed.score)), row_sums, n)
+        if any(f is None for f in found):
+            raise ValueError(
+                f"Rows of the inputs belong to several of the {n} samples: explain one sample at a time."
+            )
+        for i, owner in zip(moving, found):
+            known[i] = owner
+        self._owners = known
+        return known
 
     def outputs(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """The outputs at a point, without gradient."""
@@ -248,10 +331,15 @@ def attribution(
     seed: Seed,
     absorbed: Tensor | None = None,
     layers: dict[str, Layer] | None = None,
+    approximation_error: Tensor | None = None,
 ) -> Attribution:
     """Assemble the result of a gradient method; what does not add up shows as conservation error."""
     if absorbed is None:
         absorbed = seed.score.new_zeros((len(seed.score), 0))
+    if any(r is not None and len(r) != len(seed.score) for r in relevance):
+        error = torch.full_like(seed.score, torch.nan)  # until the rows are known by sample
+    else:
+        error = conservation(seed.score, relevance, absorbed)
     return Attribution(
         relevance,
         message,
@@ -259,5 +347,6 @@ def attribution(
         outputs,
         seed,
         absorbed,
-        conservation(seed.score, relevance, absorbed),
+        error,
+        approximation_error=approximation_error,
     )

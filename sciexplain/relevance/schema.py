@@ -58,6 +58,12 @@ VARIABLES = (
         "f",
         "score - sum of relevance - sum of absorbed, relative",
     ),
+    Variable(
+        "approximation_error",
+        ("sample",),
+        "f",
+        "bound (quadrature) or standard error (sampling) of the relevance, summed over its values",
+    ),
 )
 
 ATTRIBUTES = {
@@ -84,6 +90,7 @@ def relevance_dataset(
     output: xr.DataArray | None = None,
     absorbed: xr.DataArray | None = None,
     conservation_error: xr.DataArray | None = None,
+    approximation_error: xr.DataArray | None = None,
     input: xr.DataArray | Mapping[str, xr.DataArray] | None = None,
     message: xr.DataArray | Mapping[str, xr.DataArray] | None = None,
     attrs: Mapping[str, Any] | None = None,
@@ -94,7 +101,7 @@ def relevance_dataset(
     ----------
     relevance, input, message : DataArray (sample, *input dims), or dict name -> DataArray
         A dict gives `relevance_NAME` and so on, one per input or layer.
-    score, target, conservation_error : DataArray (sample,)
+    score, target, conservation_error, approximation_error : DataArray (sample,)
     output : DataArray (sample, output)
     absorbed : DataArray (sample, operation)
     attrs : mapping
@@ -123,6 +130,7 @@ def relevance_dataset(
         "output": output,
         "absorbed": absorbed,
         "conservation_error": conservation_error,
+        "approximation_error": approximation_error,
     }
     attributes = {name: plain(value) for name, value in (attrs or {}).items()}
     provenance = {name: value for name, value in attributes.items() if name in ATTRIBUTES}
