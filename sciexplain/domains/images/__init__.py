@@ -28,6 +28,10 @@ _HOME = {
     "boxes": "regions",
     "label_map": "regions",
     "pool": "regions",
+    "plot_heatmaps": "plots",
+    "plot_grid": "plots",
+    "plot_overlay": "plots",
+    "plot_regions": "plots",
 }
 
 __all__ = sorted(_HOME)
