@@ -24,6 +24,7 @@ LAYERS = {
     "api": CORE | {"inputs", "labelling", "plans"},
     "modelfiles": CORE | {"models"},
     "evaluation": CALL,
+    "prototypes": CALL | {"labelling"},
     "scale": CALL,
     "domains.*": CALL | {"evaluation", "scale", "models", "data", "domains"},
     "domains": {"domains.*"},  # its __init__ may name the domains
