@@ -32,6 +32,9 @@ _HOME = {
     "plot_grid": "plots",
     "plot_overlay": "plots",
     "plot_regions": "plots",
+    "mnist": "collections",
+    "cifar10": "collections",
+    "imagenet_photos": "collections",
 }
 
 __all__ = sorted(_HOME)
