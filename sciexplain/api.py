@@ -27,7 +27,7 @@ from .lrp.engine import Attribution
 from .lrp.errors import ConservationWarning, TargetError
 from .lrp.exported import batch_sizes, fixed
 from .lrp.targets import Contrast, Seed, Targets, each_target, seed, seed_of_all
-from .methods import LRP, Method
+from .methods import Method, RuleMethod
 from .methods import method as find_method
 from .methods.base import Explained, Prepared
 
@@ -67,8 +67,9 @@ def explain(
         Which output is explained; labels are those of the coordinate "output". A callable maps the outputs
         (sample, output), or several of them in the structure that the model returns, to one value per sample.
     method : str or Method
-        "lrp", a composite's name, "gradient_times_input", "sensitivity", "integrated_gradients", or a
-        value such as `LRP(Composite({...}))`.
+        The name of a method ("lrp", "sensitivity", "gradient_times_input", "simple_taylor", "deep_taylor",
+        "integrated_gradients", "smooth_grad", ...) or of a composite, or a value such as
+        `LRP(Composite({...}))`.
     dims : sequence of str, optional
         Names of the input's dimensions, samples first. Default "sample", "dim_1", ...
     coords : mapping, optional
@@ -123,6 +124,7 @@ def explain(
         )
     given = labelled(inputs, dims, coords)
     items = given.items
+    settled = chosen.settled(items)
     check_model(model)
     check_joint(given, batch_size)
     dtype, device = model_dtype(model), model_device(model, items)
@@ -143,7 +145,7 @@ def explain(
 
     def prepare(tensors: Sequence[Tensor]) -> Prepared:
         args, kwargs = given.assemble(tensors)
-        return chosen.prepare(model, args, kwargs, explained=explained, layers=tuple(layers))
+        return settled.prepare(model, args, kwargs, explained=explained, layers=tuple(layers))
 
     prepared = prepare(first)
     if isinstance(prepared.captured.batch, int) and not given.joint and prepared.captured.batch == full:
@@ -158,6 +160,7 @@ def explain(
         begin = _starter(_slice(target, start, stop, full), asked, outright)
         count = None if given.joint else stop - start
         bound = prepared if len(tensors[0]) == len(first[0]) else _other_size(prepared, prepare, tensors)
+        bound.offset = start
         parts.append([to_cpu(part, count) for part in bound.run(tensors, begin)])
     names = (
         [item.name or inner for item, inner in zip(items, prepared.input_names)] if given.several else [None]
@@ -225,8 +228,8 @@ def plan(
     ----------
     model, inputs, output, output_name
         As for `explain`.
-    method : str or LRP
-        "lrp", a composite's name, or `LRP(...)`.
+    method : str, LRP or DeepTaylor
+        "lrp", a composite's name, `LRP(...)` or `DeepTaylor(...)`.
 
     Returns
     -------
@@ -237,9 +240,9 @@ def plan(
         merged into). It prints layer by layer, and shows itself as a page in a notebook.
     """
     chosen = find_method(method)
-    if not isinstance(chosen, LRP):
+    if not isinstance(chosen, RuleMethod):
         raise ValueError(
-            f"Only LRP has rules to plan; {chosen} takes the gradient of every operation as it is."
+            f"Only LRP and DeepTaylor have rules to plan; {chosen} takes every operation as it is."
         )
     given = labelled(inputs, None, None)
     check_model(model)
@@ -251,7 +254,8 @@ def plan(
     args, kwargs = given.assemble([item.batch(0, item.size, dtype, device) for item in given.items])
     made = chosen.plan(model, args, kwargs, Explained(output_name, False, output == "as_is"))
     table = PlanTable(plan_rows(made), columns=list(COLUMNS))
-    named = chosen.composite if isinstance(chosen.composite, str) else "of your own"
+    named = getattr(chosen, "composite", chosen.name)
+    named = named if isinstance(named, str) else "of your own"
     table.attrs.update(plan_facts(made), composite=named)
     return table
 

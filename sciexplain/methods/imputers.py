@@ -23,12 +23,12 @@ class Imputer:
 
     Attributes
     ----------
-    draws : int
-        Versions of each changed input over whose scores the caller averages; 1 where nothing is drawn.
+    draws : int or None
+        Versions of each changed input over whose scores the caller averages; None where nothing is drawn.
     """
 
     name: ClassVar[str]
-    draws: Any = 1
+    draws: Any = None
 
     def settled(self, dims: Sequence[Hashable], data: Any = None) -> Imputer:
         """The imputer for inputs with these dims: names become positions, and `data` is looked at.
@@ -371,14 +371,13 @@ def _mask(mask: Tensor, x: Tensor) -> Tensor:
 
 def _spread(value: Any, x: Tensor, what: str) -> Tensor:
     """A number or an array over one sample, for every sample."""
-    array = value.array.copy() if isinstance(value, Numbers) else np.asarray(value)
+    array = torch.tensor(value.array if isinstance(value, Numbers) else value, dtype=torch.float64)
     try:
-        full = np.broadcast_to(array, tuple(x.shape[1:]))
-    except ValueError as error:
+        return _typed(array.to(x.device), x).expand_as(x)
+    except RuntimeError as error:
         raise ValueError(
-            f"{what} of shape {array.shape} does not fit a sample {tuple(x.shape[1:])}."
+            f"{what} of shape {tuple(array.shape)} does not fit a sample {tuple(x.shape[1:])}."
         ) from error
-    return _typed(torch.as_tensor(np.ascontiguousarray(full), device=x.device), x).expand_as(x)
 
 
 def _typed(values: Tensor, x: Tensor) -> Tensor:

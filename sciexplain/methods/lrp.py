@@ -19,8 +19,36 @@ from ..lrp.rules import Rule
 from .base import LOGIT, Explained, Method, Start
 
 
+class RuleMethod(Method):
+    """Base of the methods that are rules on the engine of LRP."""
+
+    conserves: ClassVar[bool] = True
+
+    @property
+    def rules(self) -> Composite:
+        """The rule of each operation."""
+        raise NotImplementedError
+
+    @property
+    def composite_json(self) -> str:
+        return self.rules.to_json()
+
+    def plan(
+        self, model: Model, args: Sequence[Any], kwargs: Mapping[str, Any], explained: Explained = LOGIT
+    ) -> Plan:
+        """The rule of every operation, for inputs like these."""
+        captured = capture(model, args, kwargs)
+        return make_plan(
+            captured,
+            self.rules,
+            output_name=explained.name,
+            every_output=explained.every,
+            keep_final=explained.keep_final,
+        )
+
+
 @dataclass(frozen=True)
-class LRP(Method):
+class LRP(RuleMethod):
     """Layer-wise relevance propagation (Bach et al. 2015).
 
     Parameters
@@ -49,7 +77,6 @@ class LRP(Method):
     condition: Any = None
 
     name: ClassVar[str] = "lrp"
-    conserves: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         composite(self.composite)
@@ -79,39 +106,27 @@ class LRP(Method):
         prepared.conditions = [] if one else [str(c) for c in given]
         return prepared
 
-    def plan(
-        self, model: Model, args: Sequence[Any], kwargs: Mapping[str, Any], explained: Explained = LOGIT
-    ) -> Plan:
-        """The rule of every operation, for inputs like these."""
-        captured = capture(model, args, kwargs)
-        return make_plan(
-            captured,
-            self.rules,
-            output_name=explained.name,
-            every_output=explained.every,
-            keep_final=explained.keep_final,
-        )
-
-    def to_json(self) -> str:
+    def plain(self) -> dict[str, Any]:
         named = (
             self.composite if isinstance(self.composite, str) and self.composite in COMPOSITES else "custom"
         )
-        found = {"method": "lrp", "composite": named, "rules": json.loads(self.rules.to_json())}
+        found: dict[str, Any] = {
+            "method": "lrp",
+            "composite": named,
+            "rules": json.loads(self.rules.to_json()),
+        }
         if isinstance(self.condition, Condition):
             found["condition"] = json.loads(self.condition.to_json())
         elif self.condition is not None:
             found["condition"] = [json.loads(c.to_json()) for c in self.condition]
-        return json.dumps(found)
-
-    @property
-    def composite_json(self) -> str:
-        return self.rules.to_json()
+        return found
 
 
 class PreparedLRP:
     """LRP bound to a model."""
 
     conditions: list[str]
+    offset: int = 0
 
     def __init__(self, session: Session) -> None:
         self.session = session
