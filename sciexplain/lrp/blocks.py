@@ -89,6 +89,48 @@ def stabilised(z: Tensor, c: Tensor, epsilon: float, positive: bool, runs: Runs)
     return gain.view(z.shape), absorbed
 
 
+def damped(z: Tensor, y: Tensor, epsilon: float) -> Tensor:
+    """y / (z + epsilon sign z), which is not negative, with the sign of z; computed in the place of z."""
+    sign = z.new_tensor(epsilon)
+    if not worth_it(z, y):
+        return torch.copysign(y / (z + torch.copysign(sign, z)), z)
+    flat, results = z.view(-1), y.view(-1)
+    for block in _blocks(len(flat), 1):
+        part = flat[block]
+        quotient = torch.copysign(sign, part).add_(part)
+        torch.div(results[block], quotient, out=quotient)
+        torch.copysign(quotient, part, out=part)
+    return z
+
+
+def shared(quotient: Tensor, c: Tensor, epsilon: float, runs: Runs) -> tuple[Tensor, Tensor]:
+    """gain = c |quotient|, and the sums over runs of gain (epsilon sign quotient + bias).
+
+    Parameters
+    ----------
+    quotient, c : Tensor of one shape
+    epsilon : float
+    runs : Runs
+
+    Returns
+    -------
+    Tensor, shape of c; Tensor (run,)
+    """
+    q_rows, c_rows = quotient.view(-1, runs.length), c.view(-1, runs.length)
+    gain, absorbed = torch.empty_like(c_rows), c.new_empty(len(c_rows))
+    for block in _blocks(*c_rows.shape):
+        part, held = gain[block], absorbed[block]
+        torch.mul(c_rows[block], q_rows[block], out=part)
+        torch.sum(part, 1, out=held)
+        held.mul_(epsilon)
+        part.copysign_(c_rows[block])
+        if runs.per_run is not None:
+            held.add_(part.sum(1) * runs.per_run[block])
+        if runs.along is not None:
+            held.add_(part @ runs.along)
+    return gain.view(c.shape), absorbed
+
+
 def slopes(z: Tensor, y: Tensor, c: Tensor, at_zero: float, slope: float) -> Tensor:
     """c (y - at_zero) / z, with c slope where z is 0."""
     result = torch.empty_like(z)

@@ -11,7 +11,7 @@ from torch import fx
 from .capture import Capture, is_float, shape_of
 from .operations import lookup
 from .operations.table import Sign
-from .operations.weighted import Convolution, Dense, MatMul
+from .operations.weighted import Convolution, Dense, Einsum, MatMul
 
 if TYPE_CHECKING:
     from .plan import Planned
@@ -125,11 +125,12 @@ def _exact_after(item: Planned) -> bool:
 
 
 def _is_dense(item: Planned) -> bool:
-    """A dense layer on (sample, feature): linear, addmm, or a product with a matrix on the right."""
+    """A dense layer on (sample, feature): linear, addmm, einsum, or a product with a matrix on the right."""
     assert item.call is not None
     op = item.call.op
     right = isinstance(op, MatMul) and op.signal == 0 and len(shape_of(item.call.weight) or ()) == 2
-    return (isinstance(op, Dense) or right) and len(shape_of(item.node) or ()) == 2
+    sums = isinstance(op, Einsum) and op.axes is not None
+    return (isinstance(op, Dense) or right or sums) and len(shape_of(item.node) or ()) == 2
 
 
 def merge_relus(planned: dict[fx.Node, Planned], outputs: set[fx.Node]) -> None:

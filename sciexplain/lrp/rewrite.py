@@ -17,8 +17,9 @@ from torch.utils import _pytree as pytree
 from .capture import Model, shape_of
 from .carriers import box_at, carry, input_of
 from .conditions import Condition, choices
+from .fusion import activated, activation_after
 from .layers import Visit, results
-from .operations.weighted import Einsum
+from .operations.weighted import Rescaled
 from .plan import Plan, Planned
 from .recurrent import recurrent
 from .rows import Rows, Whole, rows_of, size
@@ -30,6 +31,9 @@ from .twins import Account, Direct, weighted
 from .values import Values, fill, norm_scale, run_node
 
 OpenAccount = Callable[[Values], Account]
+
+# Elements of a weight: a larger one is not copied for its batch norm, its results are scaled in each run.
+_LARGE_WEIGHT = 1 << 16
 T = TypeVar("T")
 
 
@@ -57,6 +61,7 @@ class Session:
         self.accounts: list[str] = []
         self.constants: Values = dict(plan.capture.tensors(model))
         self._steps: list[tuple[fx.Node, Step, list[fx.Node]]] = []
+        self._fused: set[fx.Node] = set()  # activations that the step of their linear layer performs
         self._last: int | None = None  # account of the operation whose result is the output
         nodes = [n for n in plan.capture.graph.nodes if n in plan.needed and n.op == "call_function"]
         with torch.no_grad():
@@ -69,8 +74,10 @@ class Session:
                 continue
             if item is None:
                 self._steps.append((node, _auxiliary(node), node.all_input_nodes))
+            elif node in self._fused:
+                self.account(item)  # it absorbs nothing, as in a step of its own
             elif item.merged_into is None:
-                self._steps.append((item.result, self._twin(item), _reads(item)))
+                self._steps.append((self._result(item), self._twin(item), _reads(item)))
         self._visit()
         self._release = self._last_uses()
 
@@ -121,6 +128,17 @@ class Session:
             return lambda values: made
         return make
 
+    def _activation(self, item: Planned) -> fx.Node | None:
+        """An activation done in the item's step; none where a run has to stop between the two."""
+        return None if self.layers or self.conditions else activation_after(item, self.plan)
+
+    def _result(self, item: Planned) -> fx.Node:
+        activation = self._activation(item)
+        if activation is None:
+            return item.result
+        self._fused.add(activation)
+        return activation
+
     def _twin(self, item: Planned) -> Step:
         if item.source is not None:
             return source(self, item)
@@ -142,6 +160,10 @@ class Session:
         for norm in (item.norm_before, item.norm_after):
             parameters += list(norm.args[1:]) if norm is not None else []
         bound = self.bound(node, parameters, lambda values: _bind(item, values))
+
+        activation = self._activation(item)
+        if activation is not None:
+            return lambda values: activated(values[signal], bound(values), open_account(values), activation)
 
         if not item.rule.direct:
 
@@ -231,7 +253,7 @@ def _reads(item: Planned) -> list[fx.Node]:
 def _bind(item: Planned, values: Values) -> BoundRule:
     assert item.call is not None
     assert item.rule is not None
-    op = item.call.op
+    op: Any = item.call.op
     with torch.no_grad():
         w = values[item.call.weight]
         b = None if item.call.bias is None else fill(item.call.bias, values)
@@ -240,13 +262,14 @@ def _bind(item: Planned, values: Values) -> BoundRule:
         if b is not None and item.call.bias_scale != 1:
             b = b * item.call.bias_scale
         if item.norm_before is not None:
-            assert not isinstance(op, Einsum)  # what merges is a convolution or a dense layer
             scale, shift = norm_scale(item.norm_before, values)
             more = op.sum_inputs(w, shift.to(w.dtype))
             w, b = op.scale_inputs(w, scale.to(w.dtype)), more if b is None else b + more
         if item.norm_after is not None:
-            assert not isinstance(op, Einsum)
             scale, shift = norm_scale(item.norm_after, values)
             b = shift.to(w.dtype) if b is None else b * scale.to(w.dtype) + shift.to(w.dtype)
-            w = op.scale_outputs(w, scale.to(w.dtype))
+            if w.numel() > _LARGE_WEIGHT and item.rule.keeps_weights:
+                op = Rescaled(op, scale.to(w.dtype))
+            else:
+                w = op.scale_outputs(w, scale.to(w.dtype))
     return BoundRule(item.rule, op, w, b, item.input_sign == "nonnegative", item.relu is not None)

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from .blocks import slopes, worth_it
+from .operations.weighted import Convolution, Rescaled
 from .rows import Rows
 from .rules.bound import BoundRule, Outputs
 
@@ -56,6 +57,8 @@ class Weighted(Function):
         z = bound.op(a, bound.weight, bound.bias)
         if relu:
             z = z.relu_()
+        if not bound.reads_input and not isinstance(bound.op, (Convolution, Rescaled)):
+            a = a.new_empty(()).expand(a.shape)  # its shape, without its memory
         ctx.save_for_backward(a, z)
         ctx.bound, ctx.relu, ctx.account = bound, relu, account
         return z

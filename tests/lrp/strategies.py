@@ -68,6 +68,7 @@ class Growing:
 
     def __init__(self, shape, seed, written_out=True):
         self.b, self.written_out = Builder(shape, seed), written_out
+        self.viewed = set()
         self.open, self.used = ["x"], set()
 
     def styles(self, draw, *names):
@@ -126,7 +127,10 @@ def _linear(draw, g):
     ways += {1: ["mm"], 2: ["bmm", "baddbmm"]}.get(len(g.b.shapes[h]), [])
     style = draw(st.sampled_from(ways))
     bias = style == "baddbmm" or (style not in UNBIASED and draw(st.booleans()))
-    g.put(g.b.linear(h, draw(st.integers(1, 5)), style=style, bias=bias), h)
+    made = g.b.linear(h, draw(st.integers(1, 5)), style=style, bias=bias)
+    if style == "tensordot":  # torch views its result
+        g.viewed.add(made)
+    g.put(made, h)
 
 
 def _left(draw, g):
@@ -188,7 +192,8 @@ def _norm(draw, g):
         made = g.b.batch_norm(made)
     else:
         step = next((s for s in g.b.steps if s.into == h), None)
-        if type(step).__name__ in ("Gather", "BatchNorm") or h.startswith(("einsum", "weighted")):
+        unclear = h in g.viewed or h.startswith(("einsum", "weighted"))
+        if unclear or type(step).__name__ in ("Gather", "BatchNorm"):
             return  # whether a merge looks through these is the engine's choice
         if getattr(step, "kind", "") == "linear" and conv:
             return  # along tokens it normalises another axis than the linear layer's outputs

@@ -37,6 +37,8 @@ CASES = {
     "addmm-norm": ((5,), lambda b: b.batch_norm(b.linear("x", 6, style="addmm"))),
     "x@w-norm": ((5,), lambda b: b.batch_norm(b.linear("x", 6, style="matmul", bias=False))),
     "norm-x@w": ((5,), lambda b: b.linear(b.batch_norm("x"), 6, style="matmul", bias=False)),
+    "einsum-norm": ((5,), lambda b: b.batch_norm(b.linear("x", 6, style="einsum", bias=False))),
+    "norm-einsum": ((5,), lambda b: b.linear(b.batch_norm("x"), 6, style="einsum", bias=False)),
     "norm-run-time-linear": ((5,), lambda b: b.linear(b.batch_norm("x"), 6, style="runtime")),
     "tokens-norm": ((3, 5), lambda b: b.batch_norm(b.linear("x", 6))),
     "norm-tokens": ((3, 5), lambda b: b.linear(b.batch_norm("x"), 6)),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -132,6 +133,32 @@ class Convolution:
 
 
 @dataclass(frozen=True)
+class Rescaled:
+    """A layer whose results are scaled per output: a batch norm done in its step, where weights that are
+    scaled would be a second copy of large ones."""
+
+    op: Dense | Convolution
+    scale: Tensor
+
+    def __call__(self, a: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
+        z = self.op(a, w)
+        scale = self.shaped(self.scale, z)
+        return z * scale if b is None else torch.addcmul(self.shaped(b, z), z, scale)
+
+    def T(self, c: Tensor, w: Tensor, a: Tensor) -> Tensor:
+        return self.op.T(c * self.shaped(self.scale, c), w, a)
+
+    def shaped(self, b: Tensor, z: Tensor) -> Tensor:
+        return self.op.shaped(b, z)
+
+    def weigh(self, t: Tensor, b: Tensor, z: Tensor) -> Tensor:
+        return self.op.weigh(t, b, z)
+
+    def runs(self, z: Tensor, b: Tensor | None) -> Runs | None:
+        return self.op.runs(z, b)
+
+
+@dataclass(frozen=True)
 class MatMul:
     """z = a w (the signal on the left) or z = w a."""
 
@@ -177,7 +204,8 @@ class Einsum:
     signal: int
 
     def __call__(self, a: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
-        return torch.einsum(self.equation, *((a, w) if self.signal == 0 else (w, a)))
+        z = torch.einsum(self.equation, *((a, w) if self.signal == 0 else (w, a)))
+        return z if b is None else z + b
 
     def T(self, c: Tensor, w: Tensor, a: Tensor) -> Tensor:
         return _adjoint(self, c, w, a)
@@ -191,6 +219,34 @@ class Einsum:
 
     def runs(self, z: Tensor, b: Tensor | None) -> Runs | None:
         return None
+
+    @cached_property
+    def axes(self) -> tuple[int, int] | None:
+        """Where the weight has the signal's last dimension, which is summed over, and the result's last one.
+
+        None unless it has these two alone, as that of a dense layer.
+        """
+        sides = self.equation.replace(" ", "").split("->")
+        operands = sides[0].split(",")
+        weight, signal, result = operands[1 - self.signal], operands[self.signal], sides[-1]
+        if len(sides) != 2 or sorted(weight) != sorted({signal[-1:], result[-1:]}) or "." in weight:
+            return None
+        summed, alone = signal.count(signal[-1]) == 1 and signal[-1] not in result, result[-1] not in signal
+        return (weight.index(signal[-1]), weight.index(result[-1])) if summed and alone else None
+
+    def _along(self, place: int, s: Tensor) -> Tensor:
+        assert self.axes is not None  # else no batch norm merges
+        return s[:, None] if self.axes[place] == 0 else s
+
+    def scale_outputs(self, w: Tensor, s: Tensor) -> Tensor:
+        return w * self._along(1, s)
+
+    def scale_inputs(self, w: Tensor, s: Tensor) -> Tensor:
+        return w * self._along(0, s)
+
+    def sum_inputs(self, w: Tensor, t: Tensor) -> Tensor:
+        assert self.axes is not None
+        return self.scale_inputs(w, t).sum(self.axes[0])
 
     def unit(self, mask: Tensor) -> Tensor:
         return mask

@@ -43,6 +43,12 @@ class Rule:
 
     direct: ClassVar[bool] = False  # returns R itself rather than c with R = a c: only where the input enters
     stabiliser: ClassVar[float] = 0.0
+    plain: ClassVar[bool] = False  # its one part is the weight as it is
+
+    @property
+    def keeps_weights(self) -> bool:
+        """Whether sharing reads nothing but the result and the weight: no input, no modified weight."""
+        return self.plain and self.bias == "absorb"
 
     def __post_init__(self) -> None:
         if self.bias not in get_args(Bias):

@@ -86,6 +86,11 @@ class BoundRule:
     def _excludes(self) -> bool:
         return self.bias is not None and self.rule.bias == "exclude"
 
+    @property
+    def reads_input(self) -> bool:
+        """Whether a message depends on the input's values; otherwise its shape is enough."""
+        return not self.rule.keeps_weights
+
     @cached_property
     def parts(self) -> list[Part]:
         parts = self.rule.parts(self.weight, self.bias)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -18,6 +19,8 @@ class Epsilon(Rule):
 
     epsilon: float = 1e-6
     bias: Bias = "absorb"
+
+    plain: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -17,6 +18,8 @@ class Zero(Rule):
     """
 
     bias: Bias = "absorb"
+
+    plain: ClassVar[bool] = True
 
     def parts(self, w: Tensor, b: Tensor | None) -> list[Part]:
         return [Part(w, w, b)]
