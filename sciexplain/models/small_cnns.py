@@ -92,6 +92,8 @@ class ThumbnailNet(PictureNetwork):
     Parameters
     ----------
     n_outputs : int
+    width : int
+        Channels of the first convolution; the second has twice, the others four times as many.
     seed : int, optional
         For the initial weights; the global random state is then not touched.
 
@@ -103,18 +105,20 @@ class ThumbnailNet(PictureNetwork):
 
     size = (3, 32, 32)
 
-    def __init__(self, n_outputs: int = 10, *, seed: int | None = None) -> None:
-        super().__init__(n_outputs)
+    def __init__(self, n_outputs: int = 10, *, width: int = 32, seed: int | None = None) -> None:
+        super().__init__(n_outputs, width=width)
+        if isinstance(width, bool) or not isinstance(width, int) or width < 1:
+            raise NetworkSizeError(f"ThumbnailNet: width={width!r}, expected a positive int.")
         with weights_from(seed):
             self.features = nn.Sequential(
-                *_block(3, 32),
+                *_block(3, width),
                 nn.MaxPool2d(2),
-                *_block(32, 64),
+                *_block(width, 2 * width),
                 nn.MaxPool2d(2),
-                *_block(64, 128),
-                *_block(128, 128),
+                *_block(2 * width, 4 * width),
+                *_block(4 * width, 4 * width),
             )
-            self.classifier = nn.Linear(128, n_outputs)
+            self.classifier = nn.Linear(4 * width, n_outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, 3, 32, 32) -> (batch, n_outputs) logits."""
