@@ -30,6 +30,9 @@ _WHERE = {
     "ConservationWarning": "lrp.errors",
     "product_structure": "evaluation",
     "continuity": "evaluation",
+    "sanity_check": "evaluation",
+    "randomise_layers": "evaluation",
+    "shattering": "evaluation",
     "localisation": "evaluation",
     "context_ratio": "evaluation",
     "reference_samples": "prototypes",
@@ -59,7 +62,15 @@ if TYPE_CHECKING:
     from . import data, models, prototypes
     from .api import explain, plan
     from .domains import eeg, images
-    from .evaluation import context_ratio, continuity, localisation, product_structure
+    from .evaluation import (
+        context_ratio,
+        continuity,
+        localisation,
+        product_structure,
+        randomise_layers,
+        sanity_check,
+        shattering,
+    )
     from .inputs import InputError
     from .lrp import rules
     from .lrp.composites import COMPOSITES, Composite
@@ -121,10 +132,13 @@ __all__ = [
     "pool",
     "product_structure",
     "prototypes",
+    "randomise_layers",
     "reference_samples",
     "regions",
     "rules",
+    "sanity_check",
     "save",
+    "shattering",
     "time_frequency_relevance",
     "validate",
     "windows",

@@ -1,8 +1,18 @@
 """How good an explanation is, and whether what it assumes holds."""
 
+from .changes import continuity
 from .constancy import product_structure
 from .context import context_ratio
-from .continuity import continuity
-from .localisation import localisation
+from .inside import localisation
+from .lines import shattering
+from .randomisation import randomise_layers, sanity_check
 
-__all__ = ["context_ratio", "continuity", "localisation", "product_structure"]
+__all__ = [
+    "context_ratio",
+    "continuity",
+    "localisation",
+    "product_structure",
+    "randomise_layers",
+    "sanity_check",
+    "shattering",
+]

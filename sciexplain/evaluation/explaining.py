@@ -19,6 +19,7 @@ from ..methods import method as find_method
 from ..relevance import pool as pool_regions
 from ..relevance.schema import one_relevance, relevance_names
 from ..relevance.statistics import segment_sum
+from .scoring import Scorer
 
 #: Nothing, a region matrix or several, a map of integer labels, or a function of the relevance dataset.
 Pool = xr.DataArray | Sequence[xr.DataArray] | Callable[[xr.Dataset], xr.DataArray] | None
@@ -105,14 +106,9 @@ class Explainer:
         if isinstance(target, Targets):
             raise ValueError("A measure compares explanations of one target; call it for each of several.")
         if isinstance(target, str) and target == "predicted":
-            return Explainer(
-                self.model,
-                "gradient_times_input",
-                dims=self._dims,
-                coords=self._coords,
-                batch_size=self.batch_size,
-                **self._options,
-            )(given).target
+            inputs, dims, coords = self._taken(given, np.arange(given.size))
+            options = self._options | {"batch_size": self.batch_size or given.size}
+            return Scorer(self.model, inputs, target, dims=dims, coords=coords, **options).chosen
         values = getattr(target, "values", target)
         return values.tolist() if hasattr(values, "tolist") else values
 
@@ -172,6 +168,26 @@ def stacked(several: Sequence[Inputs]) -> Inputs:
         )
         items.append(replace(same[0], values=whole))
     return replace(several[0], items=items)
+
+
+def bar_of(show: bool, total: int, unit: str) -> Any:
+    """A progress bar, silent unless asked for; a context with `update(n)`."""
+    from tqdm.auto import tqdm
+
+    return tqdm(total=total, desc="explaining", unit=unit, disable=not show)
+
+
+def sample_coords(given: Inputs) -> dict[Hashable, Any]:
+    """Coordinates of the samples alone."""
+    item = given.items[0]
+    found: dict[Hashable, Any] = {}
+    for name, c in item.coords.items():
+        array = c if isinstance(c, xr.DataArray) else None
+        if array is not None and array.dims == item.dims[:1]:
+            found[name] = array.variable
+        elif array is None and name == item.dims[0]:
+            found[name] = (item.dims[0], np.asarray(c))
+    return found
 
 
 def label_sums(relevance: xr.DataArray, labels: xr.DataArray) -> xr.DataArray:

@@ -10,7 +10,7 @@ import xarray as xr
 
 from ..inputs import InputError, Inputs
 from ..methods import Method
-from .explaining import Explainer, Found, Pool, stacked
+from .explaining import Explainer, Found, Pool, bar_of, sample_coords, stacked
 from .intervals import check_interval, mean_interval
 
 SCALES = ("raw", "normalised")
@@ -115,7 +115,7 @@ def continuity(
         points, values, given = _points(ask, inputs, path, steps)
         ds = _along(ask, points, values, given, target, progress)
     sample = given.items[0].dims[0]
-    ds = ds.assign_coords(_of_samples(given))
+    ds = ds.assign_coords(sample_coords(given))
     ds["maximum"] = ds.sample_maximum.max(sample)
     means = mean_interval(
         ds.sample_maximum, sample, confidence=confidence, resamples=resamples, seed=seed
@@ -157,7 +157,7 @@ def _over_pairs(
     needed = [np.unique(couples[of]) for _, of in groups]
     x = ask.numbers(given)
     distance, change = np.empty(len(couples)), np.empty((2, len(couples)))
-    with _bar(progress, sum(map(len, needed)), "points") as bar:
+    with bar_of(progress, sum(map(len, needed)), "points") as bar:
         for (t, of), rows in zip(groups, needed):
             r = ask(given, t, rows, bar).vectors
             place = np.full(given.size, -1)
@@ -198,7 +198,7 @@ def _along(
     kept: list[list[xr.DataArray]] = []
     scores = []
     last: tuple[np.ndarray, np.ndarray] | None = None
-    with _bar(progress, count * n, "points") as bar:
+    with bar_of(progress, count * n, "points") as bar:
         for start in range(0, count, together):
             here = [points(k) for k in range(start, min(start + together, count))]
             joined = stacked(here)
@@ -331,22 +331,3 @@ def _distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def _ratio(change: np.ndarray, distance: np.ndarray) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):
         return change / np.where(distance == 0, np.nan, distance)
-
-
-def _of_samples(given: Inputs) -> dict[Hashable, Any]:
-    """Coordinates of the samples alone."""
-    item = given.items[0]
-    found: dict[Hashable, Any] = {}
-    for name, c in item.coords.items():
-        array = c if isinstance(c, xr.DataArray) else None
-        if array is not None and array.dims == item.dims[:1]:
-            found[name] = array.variable
-        elif array is None and name == item.dims[0]:
-            found[name] = (item.dims[0], np.asarray(c))
-    return found
-
-
-def _bar(show: bool, total: int, unit: str) -> Any:
-    from tqdm.auto import tqdm
-
-    return tqdm(total=total, desc="explaining", unit=unit, disable=not show)
