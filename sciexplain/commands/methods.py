@@ -23,7 +23,17 @@ COMPOSITES = (
     "attnlrp",
     "cp_lrp",
 )
-OTHERS = ("gradient_times_input", "sensitivity", "integrated_gradients")
+OTHERS = (
+    "gradient_times_input",
+    "sensitivity",
+    "gradient",
+    "simple_taylor",
+    "deep_taylor",
+    "integrated_gradients",
+    "smooth_grad",
+    "var_grad",
+    "occlusion",
+)
 RULES = (
     "Zero",
     "Epsilon",
@@ -101,7 +111,7 @@ def parse_method(name: str, rule_texts: Sequence[str], input_rule: str | None) -
         for key in [keyed[1].strip("'\"")] if keyed else KINDS:
             entries[key] = rule
     entry: Any = parse_rule(input_rule) if input_rule is not None else None  # LRP refuses what cannot be one
-    found = method(name)
+    found = LRP(name) if name in known else method(name)
     if not entries and entry is None:
         return found
     if not isinstance(found, LRP):

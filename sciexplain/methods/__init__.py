@@ -5,14 +5,33 @@ from __future__ import annotations
 import difflib
 
 from .base import Method
-from .gradients import GradientTimesInput, Sensitivity
+from .deep_taylor import DeepTaylor
+from .expected import ExpectedGradients
+from .gradients import Gradient, GradientTimesInput, Sensitivity
 from .integrated import IntegratedGradients
-from .lrp import LRP
+from .lrp import LRP, RuleMethod
+from .occlusion import Occlusion
+from .smoothing import SmoothGrad, VarGrad
+from .taylor import SimpleTaylor
 
 #: Methods by name, with their default settings.
 METHODS: dict[str, Method] = {
-    m.name: m for m in (LRP(), GradientTimesInput(), Sensitivity(), IntegratedGradients())
+    m.name: m
+    for m in (
+        LRP(),
+        GradientTimesInput(),
+        Sensitivity(),
+        Gradient(),
+        SimpleTaylor(),
+        DeepTaylor(),
+        IntegratedGradients(),
+        SmoothGrad(),
+        VarGrad(),
+        Occlusion(),
+    )
 }
+#: Methods that need a setting, and how they are written.
+WITH_SETTINGS = {"expected_gradients": "sx.ExpectedGradients(background=...)"}
 
 
 def method(given: str | Method) -> Method:
@@ -26,7 +45,9 @@ def method(given: str | Method) -> Method:
             return METHODS[given]
         if given in COMPOSITES:
             return LRP(given)
-        known = [*METHODS, *COMPOSITES]
+        if given in WITH_SETTINGS:
+            raise ValueError(f"{given!r} needs a setting: method={WITH_SETTINGS[given]}.")
+        known = list(dict.fromkeys([*METHODS, *COMPOSITES]))
         close = difflib.get_close_matches(given, known, 1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise ValueError(f"No method is called {given!r}.{hint} Known: {', '.join(known)}.")
@@ -35,4 +56,20 @@ def method(given: str | Method) -> Method:
     raise TypeError(f"A method is a name or a value such as sx.LRP('epsilon'); got {type(given).__name__}.")
 
 
-__all__ = ["LRP", "METHODS", "GradientTimesInput", "IntegratedGradients", "Method", "Sensitivity", "method"]
+__all__ = [
+    "LRP",
+    "METHODS",
+    "DeepTaylor",
+    "ExpectedGradients",
+    "Gradient",
+    "GradientTimesInput",
+    "IntegratedGradients",
+    "Method",
+    "Occlusion",
+    "RuleMethod",
+    "Sensitivity",
+    "SimpleTaylor",
+    "SmoothGrad",
+    "VarGrad",
+    "method",
+]

@@ -1,4 +1,4 @@
-"""Methods that need one gradient: sensitivity and gradient x input."""
+"""Methods that need one gradient: itself, its square (sensitivity), and times the input."""
 
 from __future__ import annotations
 
@@ -11,6 +11,19 @@ from torch import Tensor
 from ..lrp.engine import Attribution, Layer
 from ..lrp.twins import inner
 from .base import GradientMethod, GradientRun, Start, attribution
+
+
+@dataclass(frozen=True)
+class Gradient(GradientMethod):
+    """R_i = df / dx_i: the direction of steepest ascent, in score per unit of x_i; its sum means nothing."""
+
+    name: ClassVar[str] = "gradient"
+    layered: ClassVar[bool] = True
+
+    def attribute(self, run: GradientRun, inputs: Sequence[Tensor], start: Start) -> Attribution:
+        at = run.gradient(inputs, start)
+        layers = {path: Layer(g, a) for path, (a, g) in at.layers.items()}
+        return attribution(at.inputs, [None] * len(at.inputs), at.outputs, at.seed, layers=layers)
 
 
 @dataclass(frozen=True)

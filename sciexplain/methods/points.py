@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -62,14 +62,14 @@ class Points:
         """The score (sample,) of each point."""
         for chunk in self._chunks(points):
             outputs = self._run.outputs(_joined(chunk))
-            seed = self._many(len(chunk))(self._run.forward.shown(outputs))
+            seed = repeated(len(chunk), self._settled)(self._run.forward.shown(outputs))
             yield from seed.score.chunk(len(chunk))
 
     def gradients(self, points: Iterable[Point]) -> Iterator[At]:
         """Score and gradient of each point."""
         for chunk in self._chunks(points):
             k = len(chunk)
-            found = self._run.gradient(_joined(chunk), self._many(k))
+            found = self._run.gradient(_joined(chunk), repeated(k, self._settled))
             parts = [[None] * k if g is None else list(g.chunk(k)) for g in found.inputs]
             for score, *grads in zip(found.seed.score.chunk(k), *parts):
                 yield At(score, grads)
@@ -102,29 +102,8 @@ class Points:
             found = found.index_add(0, owner.clamp(min=0), rows)
         return found
 
-    def settled(self, outputs: Any) -> Seed:
-        """The target at other outputs of these samples."""
-        if self._run.forward.every:
-            return self._start(outputs)
-        products = (outputs.double() * self.seed.message.double()).reshape(self.samples, -1).sum(1)
-        return replace(self.seed, score=products + self.seed.absorbed)
-
-    def _many(self, k: int) -> Start:
-        def begin(outputs: Any) -> Seed:
-            if k == 1:
-                return self.settled(outputs)
-            leaves, spec = pytree.tree_flatten(outputs)
-            parts = [v.chunk(k) if isinstance(v, Tensor) else [v] * k for v in leaves]
-            seeds = [self.settled(pytree.tree_unflatten(list(part), spec)) for part in zip(*parts)]
-            if isinstance(seeds[0].message, Tensor):
-                message: Any = torch.cat([s.message for s in seeds])
-            else:
-                columns = zip(*(s.message for s in seeds))
-                message = [None if c[0] is None else torch.cat(c) for c in columns]
-            score, absorbed = torch.cat([s.score for s in seeds]), torch.cat([s.absorbed for s in seeds])
-            return Seed(message, score, [c for s in seeds for c in s.chosen], absorbed)
-
-        return begin
+    def _settled(self, outputs: Any) -> Seed:
+        return self._start(outputs) if self._run.forward.every else elsewhere(self.seed, outputs)
 
     def _chunks(self, points: Iterable[Point]) -> Iterator[list[Point]]:
         waiting: list[Point] = []
@@ -147,6 +126,44 @@ class Points:
         else:
             self._together = 1
             yield from ([point] for point in points)
+
+
+def elsewhere(seed: Seed, outputs: Tensor) -> Seed:
+    """The same target at other outputs of the same samples."""
+    products = (outputs.double() * seed.message.double()).reshape(len(outputs), -1).sum(1)
+    return replace(seed, score=products + seed.absorbed)
+
+
+def repeated(k: int, settled: Callable[[Any], Any]) -> Start:
+    """Where relevance starts when `k` copies of a batch run at once: `settled` sees each on its own."""
+
+    def begin(outputs: Any) -> Any:
+        if k == 1:
+            return settled(outputs)
+        leaves, spec = pytree.tree_flatten(outputs)
+        parts = [v.chunk(k) if isinstance(v, Tensor) else [v] * k for v in leaves]
+        seeds = [settled(pytree.tree_unflatten(list(part), spec)) for part in zip(*parts)]
+        return [_one(s) for s in zip(*seeds)] if isinstance(seeds[0], list) else _one(seeds)
+
+    return begin
+
+
+def _one(seeds: Sequence[Seed]) -> Seed:
+    """The seeds of several batches as that of all their samples."""
+    first = seeds[0]
+    if isinstance(first.message, Tensor):
+        message: Any = torch.cat([s.message for s in seeds])
+    else:
+        columns = zip(*(s.message for s in seeds))
+        message = [None if c[0] is None else torch.cat(c) for c in columns]
+    outright = [s.outright for s in seeds if s.outright is not None]
+    return Seed(
+        message,
+        torch.cat([s.score for s in seeds]),
+        [c for s in seeds for c in s.chosen],
+        torch.cat([s.absorbed for s in seeds]),
+        torch.cat(outright) if outright else None,
+    )
 
 
 def _joined(points: list[Point]) -> list[Tensor]:
