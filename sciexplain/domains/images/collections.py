@@ -184,7 +184,7 @@ def imagenet_photos(*, offline: bool = False) -> tuple[Pictures, np.ndarray]:
     files = data.fetch("imagenet_photos", offline=offline)
     labels = np.array([int(path.stem.rsplit("_", 1)[1]) for path in files.values()])
     names = tuple(PHOTO_CLASSES[int(label)] for label in labels)
-    return Pictures(tuple(files.values()), tuple(files), names), labels
+    return Pictures(tuple(files.values()), tuple(files), {"label": np.array(names)}), labels
 
 
 def _one_of(split: str, known: tuple[str, ...]) -> None:

@@ -10,14 +10,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from sciexplain.domains.images.pictures import ImageError
+from sciexplain.domains.images.pictures import COORDINATES, ImageError
 from sciexplain.relevance.provenance import stamp
 from sciexplain.relevance.schema import one_relevance
 
-__all__ = ["COORDINATES", "Placement", "on_original", "onto_model", "placements", "to_picture"]
-
-#: Coordinates of the samples that say where their pixels lie on the original picture.
-COORDINATES = ("original_rows", "original_columns", "row_start", "row_step", "column_start", "column_step")
+__all__ = ["Placement", "on_original", "onto_model", "placements", "to_picture"]
 
 
 @dataclass(frozen=True)

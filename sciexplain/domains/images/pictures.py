@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-__all__ = ["ImageError", "Pictures"]
+__all__ = ["COORDINATES", "ImageError", "Pictures"]
 
 #: What a folder is searched for.
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+
+#: Coordinates of the samples that say where their pixels lie on the original picture.
+COORDINATES = ("original_rows", "original_columns", "row_start", "row_step", "column_start", "column_step")
 
 # Modes of Pillow whose array holds the values as they are; all others are converted first.
 _AS_THEY_ARE = {"L", "RGB", "F", "I;16", "I;16B"}
@@ -31,8 +34,11 @@ class Pictures(Sequence[np.ndarray]):
     sources : tuple of Path or ndarray
     names : tuple of str
         File names below the folder, or "0", "1", ...
-    labels : tuple of str, or None
-        The folder each file lies in, where a folder of folders was given: one per class.
+    coords : dict, name -> array, one value per picture
+        What is known of them: the coordinates of a DataArray's samples; `label`, the folder that a file lies
+        in, where all lie in folders.
+    colors : tuple of str, or None
+        Their names, where a DataArray has them.
 
     Examples
     --------
@@ -44,7 +50,8 @@ class Pictures(Sequence[np.ndarray]):
 
     sources: tuple[Path | np.ndarray, ...]
     names: tuple[str, ...]
-    labels: tuple[str, ...] | None = None
+    coords: Mapping[str, np.ndarray] = field(default_factory=dict)
+    colors: tuple[str, ...] | None = None
 
     @staticmethod
     def of(source: Any) -> Pictures:
@@ -75,16 +82,28 @@ class Pictures(Sequence[np.ndarray]):
             names = [name for part in parts for name in part.names]
             if len(set(names)) < len(names):  # arrays count from 0, files of two folders may be namesakes
                 names = [str(k) for k in range(len(names))]
-            labels = [label for part in parts for label in part.labels or ()]
+            known = [key for key in parts[0].coords if all(key in part.coords for part in parts)]
+            coords = {key: np.concatenate([part.coords[key] for part in parts]) for key in known}
+            if "sample" in coords and len(np.unique(coords["sample"])) < len(names):
+                del coords["sample"]
+            colors = {part.colors for part in parts}
             return Pictures(
                 tuple(item for part in parts for item in part.sources),
                 tuple(names),
-                tuple(labels) if len(labels) == len(names) else None,
+                coords,
+                colors.pop() if len(colors) == 1 else None,
             )
         if _is_pil(source):
             return Pictures((_from_pil(source, "the image"),), ("0",))
+        if getattr(source, "dims", None):
+            return _by_name(source)
         arrays = _arrays(source)
         return Pictures(tuple(arrays), tuple(str(k) for k in range(len(arrays))))
+
+    @property
+    def labels(self) -> tuple[Any, ...] | None:
+        """The coordinate `label`, None without one."""
+        return tuple(self.coords["label"].tolist()) if "label" in self.coords else None
 
     def __len__(self) -> int:
         return len(self.sources)
@@ -92,8 +111,8 @@ class Pictures(Sequence[np.ndarray]):
     def __getitem__(self, index: Any) -> Any:
         """The picture as (row, column, color); for a slice, Pictures."""
         if isinstance(index, slice):
-            labels = None if self.labels is None else self.labels[index]
-            return Pictures(self.sources[index], self.names[index], labels)
+            coords = {key: values[index] for key, values in self.coords.items()}
+            return Pictures(self.sources[index], self.names[index], coords, self.colors)
         source = self.sources[index]
         return source if isinstance(source, np.ndarray) else _read(source)
 
@@ -121,8 +140,9 @@ def _files(path: Path) -> Pictures:
     if not found:
         raise ImageError(f"no pictures below {path}: looked for {', '.join(SUFFIXES)}")
     below = [p.relative_to(path) for p in found]
-    labels = tuple(p.parts[0] for p in below) if all(len(p.parts) > 1 for p in below) else None
-    return Pictures(tuple(found), tuple(p.as_posix() for p in below), labels)
+    labels = np.array([p.parts[0] for p in below])
+    coords = {"label": labels} if all(len(p.parts) > 1 for p in below) else {}
+    return Pictures(tuple(found), tuple(p.as_posix() for p in below), coords)
 
 
 def _read(path: Path) -> np.ndarray:
@@ -166,9 +186,6 @@ def _from_pil(image: Any, name: str) -> np.ndarray:
 
 def _arrays(source: Any) -> list[np.ndarray]:
     """The pictures of one array, as (row, column, color)."""
-    dims = tuple(getattr(source, "dims", ()))
-    if dims:
-        return _by_name(source, dims)
     if hasattr(source, "detach"):
         source = source.detach().cpu().numpy()
     array = np.asarray(source)
@@ -189,14 +206,23 @@ def _arrays(source: Any) -> list[np.ndarray]:
     )
 
 
-def _by_name(source: Any, dims: tuple[Any, ...]) -> list[np.ndarray]:
+def _by_name(source: Any) -> Pictures:
+    """The pictures of a DataArray, with what it says about its samples."""
+    dims = source.dims
     possible = ("sample", "row", "column", "color")
     if not {"row", "column"} <= set(dims) <= set(possible):
         raise ImageError(f"a DataArray of pictures has dims out of {', '.join(possible)}; given {dims}")
     absent = {dim: 1 for dim in ("sample", "color") if dim not in dims}
-    array = source.expand_dims(absent).transpose(*possible).values
-    _check_values(array)
-    return list(array)
+    array = source.expand_dims(absent).transpose(*possible)
+    _check_values(array.values)
+    # an array that is prepared anew is its own original
+    coords = {
+        str(k): v.values for k, v in array.coords.items() if v.dims == ("sample",) and k not in COORDINATES
+    }
+    names = coords.pop("picture", None)
+    names = range(len(array)) if names is None else names
+    colors = tuple(str(c) for c in array["color"].values) if "color" in source.coords else None
+    return Pictures(tuple(array.values), tuple(str(name) for name in names), coords, colors)
 
 
 def _check_values(array: np.ndarray) -> None:

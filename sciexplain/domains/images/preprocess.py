@@ -10,8 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import xarray as xr
 
-from sciexplain.domains.images.geometry import COORDINATES
-from sciexplain.domains.images.pictures import ImageError, Pictures
+from sciexplain.domains.images.pictures import COORDINATES, ImageError, Pictures
 
 __all__ = ["IMAGENET", "NCHW", "CenterCrop", "Crop", "Gray", "Normalize", "Preprocess", "Resize", "load"]
 
@@ -246,8 +245,8 @@ class Preprocess:
         Returns
         -------
         DataArray (sample, row, column, color), float32 (float64 where the pictures are)
-            Coordinates: `picture` (name), `label` (where folders name classes), `color`, and those that say
-            where the pixels lie on the original; attributes: the steps.
+            Coordinates: `picture` (name), `color`, those of a DataArray's samples, `label` where folders name
+            classes, and those that say where the pixels lie on the original; attributes: the steps.
 
         Raises
         ------
@@ -276,15 +275,15 @@ class Preprocess:
             )
         stack = np.stack(arrays)
         n, height, width, depth = stack.shape
+        own = pictures.colors if pictures.colors is not None and len(pictures.colors) == depth else None
         coords: dict[str, Any] = {
             "sample": np.arange(n),
+            **{key: ("sample", values) for key, values in pictures.coords.items()},
             "row": np.arange(height),
             "column": np.arange(width),
-            "color": np.array(_COLORS.get(depth, [str(k) for k in range(depth)])),
+            "color": np.array(own or _COLORS.get(depth, tuple(map(str, range(depth))))),
             "picture": ("sample", np.array(pictures.names)),
         }
-        if pictures.labels is not None:
-            coords["label"] = ("sample", np.array(pictures.labels))
         coords |= {key: ("sample", np.array(column)) for key, column in zip(COORDINATES, zip(*records))}
         array = xr.DataArray(stack, coords, ("sample", "row", "column", "color"), name="input")
         array.attrs = {"images_preprocess": self.to_json()}

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sciexplain.domains.images import ImageError, on_original, onto_model, to_picture
-from sciexplain.domains.images.geometry import COORDINATES
+from sciexplain.domains.images.pictures import COORDINATES
 
 from .photos import PREPARE, photos
 

@@ -61,12 +61,12 @@ def test_files_lie_in_folders_by_class(tmp_path):
     (tmp_path / "cat" / "notes.txt").write_text("no picture")
     pictures = Pictures.of(tmp_path)
     assert pictures.names == ("cat/a.png", "cat/b.png", "dog/a.png")
-    assert pictures.labels == ("cat", "cat", "dog")
+    assert pictures.coords["label"].tolist() == ["cat", "cat", "dog"]
     np.testing.assert_array_equal(pictures.named("dog/a.png"), color(seed=3))
-    assert pictures[1:].labels == ("cat", "dog")
+    assert pictures[1:].coords["label"].tolist() == ["cat", "dog"]
     both = Pictures.of([tmp_path / "cat", tmp_path / "dog"])
     assert both.names == ("0", "1", "2")
-    assert both.labels is None
+    assert not both.coords
     with pytest.raises(ImageError, match=r"no picture is called 'x'; there are 'cat/a.png'"):
         pictures.named("x")
 

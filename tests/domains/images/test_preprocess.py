@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import sciexplain as sx
 from sciexplain.domains.images import (
     IMAGENET,
     NCHW,
@@ -92,6 +93,21 @@ def test_names_labels_and_colors_are_coordinates(tmp_path):
     assert x.label.values.tolist() == ["cat", "dog"]
     assert x.color.values.tolist() == ["red", "green", "blue"]
     assert load(np.zeros((2, 2))).color.values.tolist() == ["gray"]
+
+
+def test_what_an_array_knows_of_its_samples_stays():
+    array = sx.images.load(photos()[:1], PREPARE).isel(sample=[0, 0, 0])
+    array = array.assign_coords(sample=[7, 3, 5], label=("sample", [1, 0, 2]), color=["a", "b", "c"])
+    x = load(array, Preprocess((Resize((8, 9)),)))
+    assert x.sample.values.tolist() == [7, 3, 5]
+    assert x.sel(sample=5).label.item() == 2
+    assert x.color.values.tolist() == ["a", "b", "c"]
+    assert x.original_rows.values.tolist() == [32] * 3  # its own original, not the photo
+    both = load([x.isel(sample=[0, 1]), x.isel(sample=[2])])
+    assert (both.sample.values.tolist(), both.label.values.tolist()) == ([7, 3, 5], [1, 0, 2])
+    twice = load([x, x])
+    assert (twice.sample.values.tolist(), twice.label.values.tolist()) == (list(range(6)), [1, 0, 2] * 2)
+    assert load(array, Preprocess((Gray(),))).color.values.tolist() == ["gray"]
 
 
 def test_a_preprocessing_is_a_value():
