@@ -42,6 +42,7 @@ _WHERE = {
     "shattering": "evaluation",
     "localisation": "evaluation",
     "context_ratio": "evaluation",
+    "selectivity": "evaluation",
     "reference_samples": "prototypes",
     "activation_maximisation": "prototypes",
     "regions": "relevance",
@@ -78,6 +79,7 @@ if TYPE_CHECKING:
         product_structure,
         randomise_layers,
         sanity_check,
+        selectivity,
         shattering,
     )
     from .inputs import InputError
@@ -169,6 +171,7 @@ __all__ = [
     "rules",
     "sanity_check",
     "save",
+    "selectivity",
     "shattering",
     "time_frequency_relevance",
     "validate",

@@ -3,6 +3,7 @@
 from .changes import continuity
 from .constancy import product_structure
 from .context import context_ratio
+from .flipping import selectivity
 from .inside import localisation
 from .lines import shattering
 from .randomisation import randomise_layers, sanity_check
@@ -14,5 +15,6 @@ __all__ = [
     "product_structure",
     "randomise_layers",
     "sanity_check",
+    "selectivity",
     "shattering",
 ]

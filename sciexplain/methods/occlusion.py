@@ -15,7 +15,7 @@ from ..lrp.engine import Attribution, conservation
 from ..lrp.targets import Seed
 from .base import LOGIT, Explained, Method, Start
 from .imputers import Imputer, imputer
-from .partition import Partition, elements, region_map, windows
+from .partition import Partition, elements, labels_along, region_map, windows
 from .rows import Rows
 from .settings import count
 
@@ -108,14 +108,8 @@ class _Named:
 
     @classmethod
     def of(cls, item: Any) -> _Named:
-        """From an input with dims and coordinates; only the dims' own labels matter."""
-        labels = {}
-        for dim in item.dims:
-            given = item.coords.get(dim)
-            if given is not None:
-                given = given[1] if isinstance(given, tuple) else given
-                labels[dim] = np.asarray(getattr(given, "values", given)).tolist()
-        return cls(item.values, tuple(item.dims), labels)
+        """From an input with dims and coordinates."""
+        return cls(item.values, tuple(item.dims), labels_along(item))
 
     @property
     def kind(self) -> str:
@@ -266,32 +260,33 @@ class PreparedOcclusion:
         part, imputer = self.parts[i], self.imputers[i]
         total = np.zeros((len(seeds), len(seeds[0].score), part.count))
         here = part.present(samples)
+        draws = imputer.draws or 1
         for own, generator in self._groups(imputer, samples):
             x = inputs[i] if self.joint else inputs[i][own]
-            for _ in range(imputer.draws or 1):
-                reference = imputer.reference(x, generator)
-                which, region = np.nonzero(here[own])
-                for few in self._passes(len(which)):
-                    w, r = which[few], region[few]
-                    of = torch.as_tensor(w, device=x.device)
-                    masks = part.masks(
-                        torch.as_tensor(samples[own[w]], device=x.device),
-                        torch.as_tensor(r, device=x.device),
-                    )
-                    rows, fill = x, reference
-                    if self.joint:
-                        masks = masks[0]
+            fills = [imputer.reference(x, generator) for _ in range(draws)]
+            fill = None if fills[0] is None else torch.cat([f for f in fills if f is not None])
+            which, region = (np.tile(v, draws) for v in np.nonzero(here[own]))
+            draw = np.repeat(np.arange(draws), len(which) // draws)
+            for few in self._passes(len(which)):
+                w, r, d = which[few], region[few], draw[few]
+                masks = part.masks(
+                    torch.as_tensor(samples[own[w]], device=x.device), torch.as_tensor(r, device=x.device)
+                )
+                if self.joint:
+                    held = None if fill is None else fill[d[0] * len(x) : (d[0] + 1) * len(x)]
+                    at, rows, masks = None, x, masks[0]
+                else:
+                    held = None if fill is None else fill[torch.as_tensor(d * len(own) + w, device=x.device)]
+                    at = torch.as_tensor(own[w], device=x.device)
+                    rows = inputs[i][at]
+                rows = imputer(rows, masks, generator) if held is None else torch.where(masks, held, rows)
+                changed = [rows if j == i else v if at is None else v[at] for j, v in enumerate(inputs)]
+                for k, score in enumerate(self._score(self.rows(changed), seeds, at, start)):
+                    if at is None:
+                        total[k, :, r[0]] += score
                     else:
-                        rows, fill = x[of], None if reference is None else reference[of]
-                    rows = imputer(rows, masks, generator) if fill is None else torch.where(masks, fill, rows)
-                    at = None if self.joint else torch.as_tensor(own[w], device=x.device)
-                    changed = [rows if j == i else v if at is None else v[at] for j, v in enumerate(inputs)]
-                    for k, score in enumerate(self._score(self.rows(changed), seeds, at, start)):
-                        if self.joint:
-                            total[k, :, r[0]] += score
-                        else:
-                            total[k, own[w], r] += score
-        return total / (imputer.draws or 1)
+                        np.add.at(total[k], (own[w], r), score)
+        return total / draws
 
     def _passes(self, count: int) -> Iterator[slice]:
         if self.joint:

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+NEVER = np.iinfo(np.int32).max  # the turn of elements that no region has
+
 
 class Partition:
     """The regions of one input.
@@ -40,17 +42,28 @@ class Partition:
         """
         raise NotImplementedError
 
-    def totals(self, relevance: np.ndarray, samples: np.ndarray) -> np.ndarray:
-        """Relevance (sample, *shape) summed over each region by weight, float64 (sample, region)."""
-        raise NotImplementedError
-
     def present(self, samples: np.ndarray) -> np.ndarray:
         """Whether a sample has elements in a region, (sample, region)."""
         return np.ones((len(samples), self.count), dtype=bool)
 
 
+class RegionSet(Partition):
+    """Regions over which relevance is summed, and which go one after another."""
+
+    def totals(self, relevance: np.ndarray, samples: np.ndarray) -> np.ndarray:
+        """Relevance (sample, *shape) summed over each region by weight, float64 (sample, region)."""
+        raise NotImplementedError
+
+    def turns(self, turn: np.ndarray, samples: np.ndarray) -> np.ndarray:
+        """When each element goes, int32 (sample, ...), where region r of sample s goes at `turn`[s, r].
+
+        With the first of its regions; elements in none at `NEVER`. Broadcastable to the input.
+        """
+        raise NotImplementedError
+
+
 @dataclass
-class Labels(Partition):
+class Labels(RegionSet):
     """Each element in one region at most.
 
     `where` (1 or sample, ...) holds the region's number, -1 in none; broadcastable to the input.
@@ -84,6 +97,12 @@ class Labels(Partition):
         where = np.broadcast_to(self._own(samples), relevance.shape).reshape(n, -1)
         return _counts(where, self.count, relevance.reshape(n, -1))
 
+    def turns(self, turn: np.ndarray, samples: np.ndarray) -> np.ndarray:
+        n, own = len(turn), self._own(samples)
+        padded = np.concatenate([turn, np.full((n, 1), NEVER)], axis=1).astype(np.int32)  # read by -1
+        flat = np.broadcast_to(own.reshape(len(own), -1), (n, own[0].size))
+        return np.take_along_axis(padded, flat, axis=1).reshape(n, *own.shape[1:])
+
     def present(self, samples: np.ndarray) -> np.ndarray:
         where = self._own(samples)
         return np.broadcast_to(
@@ -92,7 +111,7 @@ class Labels(Partition):
 
 
 @dataclass
-class Weights(Partition):
+class Weights(RegionSet):
     """Regions that share elements: `weights` (1 or sample, region, ...), broadcastable to the input."""
 
     weights: np.ndarray
@@ -122,6 +141,14 @@ class Weights(Partition):
         summed = relevance.sum(axis=gone, keepdims=True, dtype=np.float64)
         whole = np.broadcast_to(own, (len(relevance), *own.shape[1:]))
         return np.einsum("se,sre->sr", summed.reshape(len(summed), -1), whole.reshape(*whole.shape[:2], -1))
+
+    def turns(self, turn: np.ndarray, samples: np.ndarray) -> np.ndarray:
+        n, own = len(turn), self._own(samples) > 0
+        found = np.full((n, *own.shape[2:]), NEVER, dtype=np.int32)
+        for r in range(self.count):
+            at = turn[:, r].reshape(n, *[1] * (own.ndim - 2))
+            found = np.minimum(found, np.where(own[:, r], at, NEVER)).astype(np.int32)
+        return found
 
     def present(self, samples: np.ndarray) -> np.ndarray:
         own = self._own(samples)
@@ -163,13 +190,6 @@ class Windows(Partition):
             covered = covered[..., None] * member.sum(0)
         return each / np.maximum(covered, 1)  # steps wider than the window leave gaps
 
-    def totals(self, relevance: np.ndarray, samples: np.ndarray) -> np.ndarray:
-        found = relevance.astype(np.float64)
-        for k, member in enumerate(self._member):
-            share = member / np.maximum(member.sum(0), 1)
-            found = np.moveaxis(np.moveaxis(found, k + 1, -1) @ share.T, -1, k + 1)
-        return found.reshape(len(relevance), -1)
-
 
 def _counts(where: np.ndarray, count: int, values: np.ndarray | None = None) -> np.ndarray:
     """How many elements (or the sum of `values`) each region has, (sample, region), float64; -1 is none."""
@@ -177,6 +197,17 @@ def _counts(where: np.ndarray, count: int, values: np.ndarray | None = None) -> 
     flat = (where + 1 + (count + 1) * np.arange(n)[:, None]).ravel()
     sums = np.bincount(flat, None if values is None else values.ravel(), minlength=n * (count + 1))
     return sums.reshape(n, count + 1)[:, 1:].astype(np.float64)
+
+
+def labels_along(item: Any) -> dict[Hashable, list[Any]]:
+    """The labels of an input (with `dims` and `coords`) along those of its dims that have some."""
+    found = {}
+    for dim in item.dims:
+        given = item.coords.get(dim)
+        if given is not None:
+            given = given[1] if isinstance(given, tuple) else given
+            found[dim] = np.asarray(getattr(given, "values", given)).tolist()
+    return found
 
 
 def elements(shape: Sequence[int]) -> Labels:
@@ -235,7 +266,7 @@ class RegionMap:
         """Whether it says something about an input with these dims."""
         return self.dims is None or len(set(self.dims) - set(dims)) <= (self.dtype == "float64")
 
-    def on(self, shape: Sequence[int], dims: Sequence[Hashable], labels: Mapping[Hashable, Any]) -> Partition:
+    def on(self, shape: Sequence[int], dims: Sequence[Hashable], labels: Mapping[Hashable, Any]) -> RegionSet:
         """The regions on an input (sample, ...).
 
         Parameters
