@@ -354,6 +354,32 @@ def test_both_quadratures_meet():
     np.testing.assert_allclose([errors[0] / errors[1], errors[1] / errors[2]], 4, rtol=0.05)
 
 
+@pytest.mark.parametrize("steps", [2, 5, 50])
+def test_gauss_legendre_nodes_are_captums_default(steps):
+    """captum's nodes and weights are float32 whatever the input is."""
+    net, x = smooth_network(), np.random.default_rng(9).standard_normal((4, 5))
+    ours = explained(sx.IntegratedGradients(steps, 0.3, quadrature="gauss_legendre"), net, x, 1)
+    theirs = captum_integrated(net, x, steps, "gausslegendre", 0.3, 1)
+    np.testing.assert_allclose(ours.relevance.values, theirs, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("quadrature", ["midpoint", "gauss_legendre"])
+@pytest.mark.parametrize("steps", [3, 8, 24])
+def test_captums_best_is_within_our_bound(steps, quadrature):
+    """300 Gauss-Legendre points of captum stand for the exact integral; its convergence delta is our gap."""
+    net, x = smooth_network(), np.random.default_rng(10).standard_normal((8, 5))
+    ours = explained(sx.IntegratedGradients(steps, quadrature=quadrature), net, x, 2)
+    exact = captum_integrated(net, x, 300, "gausslegendre", 0.0, 2)
+    error = np.abs(ours.relevance.values - exact).sum(1)
+    assert (error <= ours.approximation_error.values).all()
+    found, leaf = captum("attr").IntegratedGradients(net), torch.as_tensor(x).requires_grad_()
+    kind = {"midpoint": "riemann_middle", "gauss_legendre": "gausslegendre"}[quadrature]
+    theirs = found.attribute(leaf, target=2, n_steps=steps, method=kind)
+    delta = found.compute_convergence_delta(theirs, torch.zeros_like(leaf), leaf, target=2).detach().numpy()
+    gap = ours.score - ours.relevance.sum("dim_1") - ours.absorbed.sum("operation")
+    np.testing.assert_allclose(-delta, gap.values, rtol=1e-3, atol=1e-6)
+
+
 def test_captums_published_integrated_gradients():
     """f = relu(relu(x1) - 1 - relu(x2)) at (3, 1), Sundararajan et al. 2017: 3/2 and -1/2.
 
