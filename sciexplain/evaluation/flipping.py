@@ -110,7 +110,7 @@ def selectivity(
     check_interval(confidence, resamples)
     orders = _orders(order)
     chosen = find_imputer(imputer)
-    method = find_method(relevance) if isinstance(relevance, (str, Method, type)) else None
+    method = find_method(relevance) if isinstance(relevance, (str, Method)) else None
     if recompute and method is None:
         raise ValueError("recompute=True needs a method: relevance that was computed before cannot change.")
     scorer = Scorer(model, inputs, target, dims=dims, coords=coords, output=output,
