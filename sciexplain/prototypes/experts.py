@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -30,6 +30,7 @@ class Gaussian:
 
     mean: Any = 0.0
     covariance: Any = 1.0
+    _root: Any = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         mean = np.asarray(self.mean, dtype=np.float64)
@@ -43,6 +44,8 @@ class Gaussian:
                 f"Gaussian: the smallest variance is {smallest:.3g}; expected positive ones."
                 " Gaussian.fit(..., shrinkage=0.1) makes them so."
             )
+        if matrix:  # once, not at every step of a climb
+            object.__setattr__(self, "_root", np.linalg.cholesky(covariance))
         object.__setattr__(self, "mean", mean)
         object.__setattr__(self, "covariance", covariance)
 
@@ -69,12 +72,12 @@ class Gaussian:
         """log p (sample,) of x (sample, ...), in float64."""
         off = (x.double() - torch.as_tensor(self.mean, device=x.device)).flatten(1)
         covariance = torch.as_tensor(self.covariance, device=x.device)
-        if _is_matrix(self.mean, self.covariance):
+        if self._root is not None:
             if len(covariance) != off.shape[1]:
                 raise ValueError(
                     f"covariance is {tuple(covariance.shape)}, an input has {off.shape[1]} elements."
                 )
-            root = torch.linalg.cholesky(covariance)
+            root = torch.as_tensor(self._root, device=x.device)
             white = torch.linalg.solve_triangular(root, off.T, upper=False).T
             half = root.diagonal().log().sum()
         else:
