@@ -37,6 +37,7 @@ _WHERE = {
     "ConservationWarning": "lrp.errors",
     "product_structure": "evaluation",
     "continuity": "evaluation",
+    "compare_methods": "evaluation",
     "sanity_check": "evaluation",
     "randomise_layers": "evaluation",
     "shattering": "evaluation",
@@ -73,6 +74,7 @@ if TYPE_CHECKING:
     from .api import explain, plan
     from .domains import eeg, images
     from .evaluation import (
+        compare_methods,
         context_ratio,
         continuity,
         localisation,
@@ -149,6 +151,7 @@ __all__ = [
     "band_relevance",
     "bands",
     "class_means",
+    "compare_methods",
     "compose",
     "context_ratio",
     "continuity",
