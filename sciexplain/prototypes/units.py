@@ -54,6 +54,7 @@ class Reader:
         self._asked = channel_dim
         self._explained = explained or Explained()
         self._held: tuple[Capture, Forward] | None = None
+        self._tried: set[bool] = set()
         check_model(model)
 
     def __call__(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor:
@@ -121,11 +122,13 @@ class Reader:
     def prepare(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Forward:
         """The recorded operations; recorded again where a batch may take another way through the model."""
         tensors = flat_tensors(args, kwargs)
-        if self._held is None or len(tensors[0]) == 1 or not self._held[0].serves(tensors):
+        single = len(tensors[0]) == 1  # one row may take another way (squeeze()): asked once, not every time
+        if self._held is None or single not in self._tried or not self._held[0].serves(tensors):
             found = capture(self.model, args, kwargs)
             if self._held is None or found is not self._held[0]:
                 layers = () if self.layer is None else (self.layer,)
-                self._held = found, Forward(found, self.model, self._explained, layers)
+                self._held, self._tried = (found, Forward(found, self.model, self._explained, layers)), set()
+            self._tried.add(single)
         return self._held[1]
 
 

@@ -289,6 +289,22 @@ def test_the_result_can_be_saved(tmp_path):
         xr.testing.assert_equal(back.load(), ds)
 
 
+def test_a_function_is_recorded_once(monkeypatch):
+    from sciexplain.prototypes import units
+
+    recorded = []
+    monkeypatch.setattr(units, "capture", lambda *a, c=units.capture: recorded.append(1) or c(*a))
+
+    def model(x):
+        return -(x - 1).square().sum(1, keepdim=True)
+
+    ds = maximise(model, 0, torch.zeros(2, 3, dtype=torch.float64))
+    np.testing.assert_allclose(ds.prototype.values, 1.0, atol=1e-6)
+    assert len(recorded) <= 2
+    found = sx.activation_maximisation(model, 0, torch.zeros(2, 3, dtype=torch.float64), steps=400)
+    np.testing.assert_allclose(found.prototype.values, 1.0, atol=1e-4)
+
+
 def test_the_model_is_left_as_it_was():
     net = hidden()
     before = {k: v.clone() for k, v in net.state_dict().items()}
