@@ -102,13 +102,10 @@ def on_original(relevance: xr.DataArray | xr.Dataset, sample: Any = None) -> xr.
     (place,) = placements(array)
     rows = _spread(place.row_start, place.row_step, array.sizes["row"], place.rows)
     columns = _spread(place.column_start, place.column_step, array.sizes["column"], place.columns)
-    bare = xr.DataArray(array.values, dims=array.dims)
-    moved = xr.dot(
-        bare,
-        xr.DataArray(rows, dims=("original_row", "row")),
-        xr.DataArray(columns, dims=("original_column", "column")),
-        dim=["row", "column"],
-    ).rename(original_row="row", original_column="column")
+    moved = xr.DataArray(array.values, dims=array.dims)
+    # one side after the other: a product over both would take all pixels times all original pixels
+    for dim, spread in (("row", rows), ("column", columns)):
+        moved = xr.dot(moved, xr.DataArray(spread, dims=("original", dim)), dim=[dim]).rename(original=dim)
     kept: dict[Any, Any] = {
         key: value
         for key, value in array.coords.items()
