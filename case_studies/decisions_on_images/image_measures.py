@@ -105,3 +105,22 @@ def selectivity(
             "gain high": float(ds["relevance_gain_high"]),
         }
     return pd.DataFrame(rows).T.rename_axis("method"), curves
+
+
+def one_table(
+    net: Any,
+    inputs: xr.DataArray,
+    methods: Mapping[str, Any],
+    target: Any,
+    regions: xr.DataArray,
+    imputer: Any,
+) -> pd.DataFrame:
+    """`sx.compare_methods`: continuity between nearest neighbours, selectivity, conservation, seconds."""
+    wanted = {
+        "continuity": {"neighbours": 1},
+        "selectivity": {"regions": regions, "imputer": imputer},
+        "conservation": {},
+        "time": {},
+    }
+    found = sx.compare_methods(net, inputs, methods, wanted, target)
+    return found[["continuity", "selectivity", "aopc", "conservation", "time"]].to_dataframe()

@@ -10,7 +10,7 @@ import xarray as xr
 import sciexplain as sx
 
 
-def methods(low: float, high: float, background: np.ndarray, size: int, short: bool) -> dict[str, Any]:
+def methods(low: float, high: float, background: np.ndarray, size: int, steps: int) -> dict[str, Any]:
     """Name -> method, for pixels from `low` to `high`.
 
     Parameters
@@ -21,17 +21,16 @@ def methods(low: float, high: float, background: np.ndarray, size: int, short: b
         What expected gradients compare with.
     size : int
         Pixels along the side of an occluded square.
-    short : bool
-        Fewer steps and draws.
+    steps : int
+        Points of a path, draws of noise and backgrounds.
     """
-    steps, draws = (16, 16) if short else (64, 50)
     return {
         "sensitivity": sx.Sensitivity(),
         "gradient x input": sx.GradientTimesInput(),
         "simple Taylor": sx.SimpleTaylor(root="segment", domain=(low, high)),
         "integrated gradients": sx.IntegratedGradients(steps=steps),
-        "SmoothGrad": sx.SmoothGrad(samples=draws, noise_level=0.15),
-        "expected gradients": sx.ExpectedGradients(background=background, samples=draws),
+        "SmoothGrad": sx.SmoothGrad(samples=steps, noise_level=0.15),
+        "expected gradients": sx.ExpectedGradients(background=background, samples=steps),
         "occlusion": sx.Occlusion(window={"row": size, "column": size}),
         "LRP epsilon": sx.LRP("epsilon"),
         "LRP epsilon-plus": sx.LRP("epsilon_plus"),

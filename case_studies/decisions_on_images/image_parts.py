@@ -17,6 +17,9 @@ from image_methods import LECTURE, chance, methods
 
 import sciexplain as sx
 
+GREY = np.zeros((1, 3, 224, 224), np.float32)
+"""The background of expected gradients for photos: with one background they are integrated gradients, drawn."""
+
 
 @dataclass
 class Part:
@@ -41,7 +44,7 @@ def digits(short: bool) -> Part:
     train = networks.digit_input(sx.images.mnist("train"))
     held_out = networks.digit_input(sx.images.mnist("test"))
     chosen = every(held_out, 2 if short else 10)
-    known = methods(0.0, 1.0, train.values[::40], 4, short)
+    known = methods(0.0, 1.0, train.values[::40], 4, 16 if short else 64)
     found = measures.explained(net, chosen, known)
     part = Part(notes=about)
     part.tables["does it add up"] = measures.additivity(found)
@@ -53,6 +56,8 @@ def digits(short: bool) -> Part:
     patches = sx.images.patches(chosen, 4)
     part.tables["selectivity"], curves = measures.selectivity(net, chosen, found, patches, "constant")
     part.figures["selectivity"] = figures.curves(curves)
+    labels = chosen["label"].values.tolist()
+    part.tables["in one table"] = measures.one_table(net, chosen, known, labels, patches, "constant")
     return part
 
 
@@ -70,7 +75,7 @@ def thumbnails(short: bool) -> Part:
     part = Part(notes={**about, "accuracy": right, "pictures": len(held_out)})
     chosen = every(held_out, 2 if short else 10)
     background = networks.thumbnail_input(sx.images.cifar10("train", 10)).values
-    known = methods(-1.0, 1.0, background, 4, short)
+    known = methods(-1.0, 1.0, background, 4, 16 if short else 64)
     found = measures.explained(net, chosen, known)
     part.tables["does it add up"] = measures.additivity(found)
     part.figures["every method"] = figures.grid(found, [0, 1, 4, 5, 7, 8], step=len(chosen) // 10)
@@ -93,7 +98,7 @@ def photos(short: bool) -> Part:
         best = net(torch.from_numpy(np.ascontiguousarray(x.values))).argmax(1).numpy()
     part = Part(notes={"right": int((best == labels).sum()), "photos": len(labels)})
     chosen = x.isel(sample=slice(0, 3 if short else None))
-    known = methods(-1.0, 1.0, np.zeros((1, 3, 224, 224), np.float32), 32, short)
+    known = methods(-1.0, 1.0, GREY, 56 if short else 32, 8 if short else 32)
     found = measures.explained(net, chosen, known)
     part.tables["does it add up"] = measures.additivity(found)
     part.figures["every method"] = figures.grid(found, [0, 1, 2] if short else [4, 9, 13, 16, 17])
@@ -116,7 +121,7 @@ def photo_mosaics(short: bool) -> Part:
     chosen = np.flatnonzero(usable)[: 4 if short else 30]
     x = x.isel(sample=chosen)
     mask = mosaics.tile_mask((tiles[chosen] == best[chosen, None]).argmax(1))
-    known = methods(-1.0, 1.0, np.zeros((1, 3, 224, 224), np.float32), 28, short)
+    known = methods(-1.0, 1.0, GREY, 56 if short else 28, 8 if short else 32)
     found = measures.explained(net, x, known)
     part = Part(
         notes={"drawn": len(pixels), "predicted as one of the four": int(usable.sum()), "used": len(chosen)}
@@ -150,7 +155,9 @@ def context(short: bool) -> Part:
             kind: sx.models.accuracy(net, x.values, x["label"].values) for kind, x in tests.items()
         }
         x = every(tests["surround of another class"], 5 if short else 20)
-        known = methods(-1.0, 1.0, networks.thumbnail_input(pictures[:: many // 2]).values, 4, short)
+        known = methods(
+            -1.0, 1.0, networks.thumbnail_input(pictures[:: many // 2]).values, 4, 16 if short else 64
+        )
         found = measures.explained(net, x, known, target=x["label"].values.tolist())
         ratios[name] = measures.localisation(found | {"chance": chance(x)}, mosaics.middle_mask())
         examples[name] = found["LRP epsilon-plus"]
