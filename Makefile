@@ -27,7 +27,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help venv peers demo test lint format types notebooks studies fuzz bench wheel constraints clean distclean
+.PHONY: help venv peers demo test lint format types notebooks studies gallery fuzz bench wheel constraints clean distclean
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-20s%s\n", $$1, $$2}'
@@ -85,6 +85,9 @@ notebooks: $(STAMP)  ## run each case study as a notebook, in its short form
 
 studies: $(STAMP)  ## run each case study as a notebook, in its long form
 	"$(BIN)/python" case_studies/run_notebooks.py --form long --output "$(REPORTS)/studies"
+
+gallery: $(STAMP)  ## run the example behind each page of docs: its numbers and pictures
+	$(ONE_THREAD) "$(BIN)/python" docs/run_examples.py --output "$(REPORTS)/examples"
 
 fuzz: $(STAMP)  ## 1,000 drawn networks against the slow reference
 	SCIEXPLAIN_FUZZ=1000 OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest tests/lrp/test_random_networks.py
