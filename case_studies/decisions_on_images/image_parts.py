@@ -18,7 +18,7 @@ from image_methods import LECTURE, chance, methods
 import sciexplain as sx
 
 GREY = np.zeros((1, 3, 224, 224), np.float32)
-"""The background of expected gradients for photos: with one background they are integrated gradients, drawn."""
+"""Expected gradients of photos start here; with one background they are integrated gradients, drawn."""
 
 
 @dataclass
