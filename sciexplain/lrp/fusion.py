@@ -41,8 +41,10 @@ def activation_after(item: Planned, plan: Plan) -> fx.Node | None:
     after = plan.of.get(next(iter(result.users)))
     if after is None or after.merged_into is not None or after.sharing.kind:
         return None
-    same = after.node.args[0] is result and after.node.meta["val"].dtype == result.meta["val"].dtype
-    return after.node if same and getattr(after.node.target, "overloadpacket", None) in _KEEP_SIGN else None
+    node = after.node
+    if getattr(node.target, "overloadpacket", None) not in _KEEP_SIGN or node.args[0] is not result:
+        return None
+    return node if node.meta["val"].dtype == result.meta["val"].dtype else None
 
 
 class Activated(Function):
