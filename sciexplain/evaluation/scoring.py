@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,16 @@ import torch
 from torch import Tensor
 
 from ..api import by_label, check_model, output_labels
-from ..inputs import InputError, batches, check_dtypes, check_joint, labelled, model_device, model_dtype
+from ..inputs import (
+    InputError,
+    Inputs,
+    batches,
+    check_dtypes,
+    check_joint,
+    labelled,
+    model_device,
+    model_dtype,
+)
 from ..lrp.targets import Seed, Targets, seed, seed_of_all
 from ..methods.base import Explained
 from ..methods.rows import Rows
@@ -28,8 +38,8 @@ class Scorer:
     model, inputs, target, dims, coords, output, output_name
         As for `explain`; one target for each sample. A callable is applied to the outputs of any number of
         changed inputs: it has to treat each row on its own.
-    batch_size : int
-        Rows per forward pass.
+    batch_size : int, optional
+        Rows per forward pass. Default: 2^20 input values in a pass, between 16 and 512 rows.
 
     Attributes
     ----------
@@ -70,7 +80,7 @@ class Scorer:
         coords: Mapping[Hashable, Any] | None = None,
         output: str = "logit",
         output_name: str | int | None = None,
-        batch_size: int = 64,
+        batch_size: int | None = None,
     ) -> None:
         if output not in ("logit", "as_is"):
             raise ValueError(f"output={output!r}; possible are 'logit' and 'as_is'.")
@@ -78,8 +88,9 @@ class Scorer:
             raise ValueError("Scores are of one target for each sample; call it for each of Targets.")
         self.given = labelled(inputs, dims, coords)
         check_model(model)
-        if self.given.joint:
-            check_joint(self.given, batch_size)
+        check_joint(self.given, batch_size or 1)
+        if batch_size is None:
+            batch_size = max(16, min(512, 2**20 // _values_of_a_sample(self.given)))
         self.size, self.batch_size = self.given.size, batch_size
         slices = list(batches(self.size, batch_size))
         dtype, device = model_dtype(model), model_device(model, self.given.items)
@@ -146,3 +157,7 @@ class Scorer:
 
     def _outputs(self, tensors: Sequence[Tensor]) -> Any:
         return self.rows.forward.shown(self.rows(tensors))
+
+
+def _values_of_a_sample(given: Inputs) -> int:
+    return max(1, sum(math.prod(item.values.shape[1:]) for item in given.items))

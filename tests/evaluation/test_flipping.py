@@ -158,6 +158,26 @@ def test_the_order_may_be_recomputed_after_each_step(net, x):
     assert not np.allclose(found.curve, fixed.curve)
 
 
+def test_what_changes_nothing_is_not_run_again(net, x, monkeypatch):
+    """Three of four values are 0 already, so that 36 of the 48 steps repeat the one before."""
+    from sciexplain.evaluation.scoring import Scorer
+
+    x = torch.where(torch.arange(48).reshape(2, 4, 6) % 4 == 1, x, 0.0)
+    relevance = np.random.default_rng(0).standard_normal(x.shape)
+    rows = []
+    plain = Scorer.__call__
+
+    def counted(self, changed, own=None):
+        rows.append(len(changed[0]))
+        return plain(self, changed, own)
+
+    monkeypatch.setattr(Scorer, "__call__", counted)
+    found = sx.selectivity(net, x, relevance, imputer="constant", order="most")
+    want = by_hand(net, x, relevance, np.arange(48).reshape(2, 4, 6), lambda s: 0.0, 1, range(1, 49))
+    np.testing.assert_allclose(found.curve.values[:, 0], want, rtol=1e-10, atol=1e-12)
+    assert sum(rows) == 5 * 12
+
+
 def test_overlapping_regions_go_with_the_first_that_has_them():
     net = nn.Linear(4, 1, bias=False).double()
     with torch.no_grad():
