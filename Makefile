@@ -55,12 +55,12 @@ $(STAMP): pyproject.toml constraints.txt
 	@"$(BIN)/python" -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev]'
 	@touch "$@"
 
-peers: $(PEERS)  ## add zennit and captum, with which tests and benchmarks compare
+peers: $(PEERS)  ## add zennit, captum and Quantus, with which tests and benchmarks compare
 
-# Without their dependencies: zennit asks for torchvision, which the tests replace.
+# Without their dependencies: zennit asks for torchvision, Quantus for OpenCV, which are replaced where it matters.
 $(PEERS): $(STAMP)
-	@echo "Installing into $(VENV): zennit and captum, to compare with ..."
-	@"$(BIN)/python" -m pip install --quiet --no-deps --constraint constraints.txt zennit captum
+	@echo "Installing into $(VENV): zennit, captum and Quantus, to compare with ..."
+	@"$(BIN)/python" -m pip install --quiet --no-deps --constraint constraints.txt zennit captum quantus
 	@touch "$@"
 
 demo: $(STAMP)  ## explain EEG decoders end to end and print the path of the report
@@ -95,6 +95,7 @@ fuzz: $(STAMP)  ## 1,000 drawn networks against the slow reference
 bench: $(PEERS)  ## speed and memory beside peers (BENCH_ARGS="--quick"), and how exactly relevance adds up
 	"$(BIN)/python" benchmarks/core.py $(BENCH_ARGS)
 	"$(BIN)/python" benchmarks/bench_conservation.py
+	"$(BIN)/python" benchmarks/selectivity.py
 
 wheel: $(STAMP)  ## build dist/*.whl
 	rm -rf dist
@@ -104,7 +105,7 @@ constraints:  ## resolve pyproject's ranges anew and rewrite constraints.txt (ke
 	@scratch="$$(mktemp -d)"; trap 'rm -rf "$$scratch"' EXIT; \
 	"$(PYTHON)" -m venv "$$scratch/venv" \
 	&& "$$scratch/venv/bin/python" -m pip install --quiet "$(TORCH)" hatchling editables '.[dev]' \
-	&& "$$scratch/venv/bin/python" -m pip install --quiet --no-deps zennit captum \
+	&& "$$scratch/venv/bin/python" -m pip install --quiet --no-deps zennit captum quantus \
 	&& { sed -n '/^#/p' constraints.txt; \
 	     "$$scratch/venv/bin/python" -m pip list --format=freeze | grep -v -E '^(pip|sciexplain)==' \
 	       | sed 's/+[a-z0-9.]*$$//' | tr 'A-Z_' 'a-z-' | LC_ALL=C sort; } > constraints.txt.new \
