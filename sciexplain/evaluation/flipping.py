@@ -25,6 +25,7 @@ from .intervals import check_interval, mean_interval
 from .scoring import Scorer
 
 _Batch = tuple[np.ndarray, np.ndarray, list[Tensor]]  # place of each row's sample, its step, changed inputs
+_MOST_STEPS = 100  # by default
 ORDERS = ("most", "least", "random")
 _MEANING = {
     "curve": "score after each step",
@@ -77,7 +78,8 @@ def selectivity(
     recompute : bool
         Explain again after each step, and take what is then the most (least) relevant of what is left.
     steps : int or sequence of float in (0, 1], optional
-        Number of equal steps, or the fractions of regions gone after each. Default: one region a step.
+        Number of equal steps, or the fractions of regions gone after each. Default: one region
+        a step, at most 100 steps: a photo has 150,000 values.
     confidence, resamples, seed
         Bootstrap percentile intervals of the means over samples; the seed also draws noise and random orders.
     batch_size : int, optional
@@ -321,7 +323,7 @@ def _orders(order: str | Sequence[str]) -> list[str]:
 def _fractions(steps: int | Sequence[float] | None, regions: int) -> np.ndarray:
     """Fractions of regions gone, from 0."""
     if steps is None or (isinstance(steps, int) and not isinstance(steps, bool)):
-        number = regions if steps is None else steps
+        number = min(regions, _MOST_STEPS) if steps is None else steps
         if not 1 <= number <= regions:
             raise ValueError(f"steps={steps!r}; there are {regions} regions: expected 1 to {regions} steps.")
         return np.arange(number + 1) / number
