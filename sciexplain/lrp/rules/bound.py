@@ -24,7 +24,7 @@ PerSample = Callable[[Tensor], Tensor]
 Box = tuple[Tensor, Tensor]
 
 # Elements of a weight. No copy of a larger one is kept, neither scaled by a batch norm nor modified by a
-# rule (it would double the model): what a rule needs is made where it is used, for so many elements at a time.
+# rule (it would double the model): what a rule needs is made where it is used, a few outputs at a time.
 LARGE = 1 << 16
 _PIECE = 1 << 20
 
