@@ -24,13 +24,16 @@ from .plan import Plan, Planned
 from .recurrent import recurrent
 from .rows import Rows, Whole, rows_of, size
 from .rules import ZBox
-from .rules.bound import LARGE, BoundRule, divides
+from .rules.bound import BoundRule
 from .steps import BUILDERS, Step, source
 from .targets import Seed
 from .twins import Account, Direct, weighted
 from .values import Values, fill, norm_scale, run_node
 
 OpenAccount = Callable[[Values], Account]
+
+# Elements of a weight: a larger one is not copied for its batch norm, its results are scaled in each run.
+_LARGE_WEIGHT = 1 << 16
 T = TypeVar("T")
 
 
@@ -265,8 +268,7 @@ def _bind(item: Planned, values: Values) -> BoundRule:
         if item.norm_after is not None:
             scale, shift = norm_scale(item.norm_after, values)
             b = shift.to(w.dtype) if b is None else b * scale.to(w.dtype) + shift.to(w.dtype)
-            shares = divides(op) and not item.rule.direct
-            if w.numel() > LARGE and (shares or item.rule.keeps_weights):
+            if w.numel() > _LARGE_WEIGHT and item.rule.keeps_weights:
                 op = Rescaled(op, scale.to(w.dtype))
             else:
                 w = op.scale_outputs(w, scale.to(w.dtype))

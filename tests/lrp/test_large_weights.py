@@ -1,4 +1,4 @@
-"""Large weights are neither copied for a batch norm nor modified whole: rules take some outputs at a time.
+"""Large weights are not copied for a batch norm where the rule needs them as they are: results are scaled.
 
 What counts as large is set to a few numbers, so that the slow reference can follow."""
 
@@ -6,7 +6,6 @@ import pytest
 
 from sciexplain import rules
 from sciexplain.lrp import rewrite
-from sciexplain.lrp.rules import bound
 from tests.lrp.helpers import ANYWHERE, FEW, check, named
 from tests.reference.networks import Builder
 from tests.reference.program import composite
@@ -28,8 +27,8 @@ def tokens(b):
     return b.linear(b.flatten(b.activation(b.linear("x", 6), "relu")), 3)
 
 
-def indivisible(b):
-    """A transposed and a grouped convolution keep their weights in one piece."""
+def unusual(b):
+    """Transposed and grouped convolutions scale by output all the same."""
     h = b.activation(b.batch_norm(b.conv_transpose("x", 4, 3)), "relu")
     h = b.batch_norm(b.conv(h, 4, 3, groups=2))
     return b.linear(b.flatten(h), 2)
@@ -39,15 +38,13 @@ NETWORKS = {
     "convolutions": ((2, 5, 5), convolutions),
     "dense": ((6,), dense),
     "tokens": ((4, 5), tokens),
-    "indivisible": ((2, 4, 4), indivisible),
+    "unusual": ((2, 4, 4), unusual),
 }
 
 
 @pytest.fixture(autouse=True)
 def _little_is_large(monkeypatch):
-    monkeypatch.setattr(rewrite, "LARGE", 4)
-    monkeypatch.setattr(bound, "LARGE", 4)
-    monkeypatch.setattr(bound, "_PIECE", 40)
+    monkeypatch.setattr(rewrite, "_LARGE_WEIGHT", 4)
 
 
 @pytest.mark.parametrize("rule", ANYWHERE, ids=named)

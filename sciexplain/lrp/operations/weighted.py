@@ -45,14 +45,6 @@ class Dense:
     def unit(self, mask: Tensor) -> Tensor:
         return mask[:1]
 
-    @property
-    def by_output(self) -> bool:
-        """Whether each row of the weight makes one output."""
-        return True
-
-    def outputs(self, z: Tensor, which: slice) -> Tensor:
-        return z[..., which]
-
     def scale_outputs(self, w: Tensor, s: Tensor) -> Tensor:
         return w * s[:, None]
 
@@ -117,14 +109,6 @@ class Convolution:
 
     def unit(self, mask: Tensor) -> Tensor:
         return mask[:1]
-
-    @property
-    def by_output(self) -> bool:
-        """Whether each row of the weight makes one output, from all inputs."""
-        return not self.transposed and self.groups == 1
-
-    def outputs(self, z: Tensor, which: slice) -> Tensor:
-        return z[:, which]
 
     def scale_outputs(self, w: Tensor, s: Tensor) -> Tensor:
         if not self.transposed:

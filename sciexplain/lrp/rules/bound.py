@@ -6,27 +6,21 @@ in between, by whatever means, are seen.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..blocks import stabilised, worth_it
-from ..operations.weighted import Convolution, Dense, Rescaled
 from .base import Part, Rule
 from .domain import ZBox
 
 aten = torch.ops.aten
 PerSample = Callable[[Tensor], Tensor]
 Box = tuple[Tensor, Tensor]
-
-# Elements of a weight. No copy of a larger one is kept, neither scaled by a batch norm nor modified by a
-# rule (it would double the model): what a rule needs is made where it is used, a few outputs at a time.
-LARGE = 1 << 16
-_PIECE = 1 << 20
 
 
 def divide(n: Tensor, d: Tensor) -> Tensor:
@@ -47,11 +41,6 @@ def empties(d: Tensor) -> Tensor | None:
     return d == 0
 
 
-def divides(op: Any) -> bool:
-    """Whether an operation falls into parts by its outputs, each with rows of the weight of its own."""
-    return isinstance(op, (Dense, Convolution)) and op.by_output
-
-
 @dataclass
 class Outputs:
     """What comes back to an operation: its result z and the message c, so that R = z c.
@@ -65,11 +54,6 @@ class Outputs:
     rows: PerSample
     outright: Tensor | None = None
     relu: bool = False
-
-    def of(self, which: Callable[[Tensor], Tensor]) -> Outputs:
-        """Some of the outputs."""
-        outright = None if self.outright is None else which(self.outright)
-        return replace(self, z=which(self.z), c=which(self.c), outright=outright)
 
     @cached_property
     def relevance(self) -> Tensor:
@@ -116,34 +100,6 @@ class BoundRule:
 
     def message(self, a: Tensor, out: Outputs) -> tuple[Tensor, Tensor]:
         """c at the input, and what the operation absorbs of each sample."""
-        c_in, absorbed = None, None
-        for piece, share in self._pieces(out):
-            message, lost = piece._message(a, share)
-            c_in = message if c_in is None else c_in + message
-            absorbed = lost if absorbed is None else absorbed + lost
-        assert c_in is not None
-        assert absorbed is not None
-        return c_in, absorbed
-
-    def _pieces(self, out: Outputs) -> Iterator[tuple[BoundRule, Outputs]]:
-        """The rule itself, or, where its weight is large, one after another for some of its outputs.
-
-        Each output shares its own relevance, so the messages of disjoint outputs add up.
-        """
-        op = self.op.op if isinstance(self.op, Rescaled) else self.op
-        if self.rule.keeps_weights or self.weight.numel() <= LARGE or not divides(op):
-            yield self, out
-            return
-        step = max(1, _PIECE // self.weight[0].numel())
-        for start in range(0, len(self.weight), step):
-            which = slice(start, start + step)
-            w = self.weight[which]
-            if isinstance(self.op, Rescaled):
-                w = op.scale_outputs(w, self.op.scale[which])
-            b = None if self.bias is None else self.bias[which]
-            yield replace(self, op=op, weight=w, bias=b), out.of(partial(op.outputs, which=which))
-
-    def _message(self, a: Tensor, out: Outputs) -> tuple[Tensor, Tensor]:
         c_in, absorbed = None, None
         branch = self._branch(a, out.z)
         for part in self.parts:
