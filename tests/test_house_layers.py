@@ -23,7 +23,7 @@ LAYERS = {
     "labelling": CORE | {"inputs"},
     "api": CORE | {"inputs", "labelling", "plans"},
     "modelfiles": CORE | {"models"},
-    "evaluation": CALL,
+    "evaluation": CALL | {"labelling"},  # what measures models says which model it was
     "prototypes": CALL | {"labelling"},
     "scale": CALL,
     "domains.*": CALL | {"evaluation", "scale", "models", "data", "domains"},

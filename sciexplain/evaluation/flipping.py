@@ -59,15 +59,17 @@ def selectivity(
     """Take regions away in the order of their relevance and follow the score (pixel and region flipping).
 
     Bach et al. 2015 flip pixels, Samek et al. 2017 regions and measure the area over the curve (AOPC);
-    Bluecher et al. 2024 take the difference between least and most relevant first, which hardly
-    depends on the imputer.
+    Bluecher et al. 2024 take the difference between least and most relevant first. What is put in the place
+    of what goes is part of the question: compare methods under several imputers.
 
     Parameters
     ----------
-    model, inputs, target, dims, coords, output, output_name
-        As for `explain`; "predicted" stays what is predicted for the whole input.
+    model, inputs
+        As for `explain`.
     relevance : str or Method, or relevance dataset, DataArray, array or Tensor of the inputs' shape
         Whose order is judged: a method, or relevance that was computed before (of the same target).
+    target, dims, coords, output, output_name
+        As for `explain`; "predicted" stays what is predicted for the whole input.
     regions : label map, or weights from `sx.regions`, optional
         As for `sx.Occlusion`. A region's relevance is the sum over its elements, by weight. Default: each
         element.
@@ -83,7 +85,7 @@ def selectivity(
     confidence, resamples, seed
         Bootstrap percentile intervals of the means over samples; the seed also draws noise and random orders.
     batch_size : int, optional
-        Changed inputs in one forward pass. Default: 2^20 input values in a pass, between 16 and 512 inputs.
+        Changed inputs in one forward pass. Default: by the size of a sample, 16 to 256 (on a GPU 1,024).
     progress : bool
         Show a bar.
 
