@@ -1,5 +1,7 @@
 """Autocorrelation of gradients against double loops, noise of known law, and networks of growing depth."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -109,7 +111,7 @@ def test_yardsticks_follow_the_law_of_noise():
 def plain(depth, width=200):
     """A ReLU network of one number."""
     sizes = [1, *[width] * depth]
-    layers = [part for a, b in zip(sizes, sizes[1:]) for part in (nn.Linear(a, b), nn.ReLU())]
+    layers = [part for a, b in itertools.pairwise(sizes) for part in (nn.Linear(a, b), nn.ReLU())]
     return nn.Sequential(*layers, nn.Linear(width, 1)).double().eval()
 
 
