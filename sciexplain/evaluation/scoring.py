@@ -146,7 +146,9 @@ class Scorer:
                 assert self._function is not None
                 score = self._function(outputs).double()
             else:
-                score = (outputs.double() * self._message[own[part]].double()).flatten(1).sum(1)
+                score = (
+                    (outputs.double() * self._message[own[part]].double()).reshape(len(outputs), -1).sum(1)
+                )
             found[part] = score.cpu().numpy()
         return found
 

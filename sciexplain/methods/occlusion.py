@@ -313,11 +313,7 @@ class PreparedOcclusion:
         found = []
         for s in seeds:
             message = s.message if at is None else s.message[at]
-            score = (
-                (outputs[0].double() * message.double()).flatten(1).sum(1)
-                if outputs[0].dim() > 1
-                else (outputs[0].double() * message.double())
-            )
+            score = (outputs[0].double() * message.double()).reshape(len(outputs[0]), -1).sum(1)
             found.append((score + (s.absorbed if at is None else s.absorbed[at])).cpu().numpy())
         return found
 

@@ -262,6 +262,11 @@ def test_a_program_exported_for_one_batch_size(net, x):
     np.testing.assert_allclose(sx.explain(program, x, 1, method).relevance.values, want, rtol=1e-9)
 
 
+def test_a_model_that_returns_one_number_for_each_sample(x):
+    ds = sx.explain(lambda v: v.sum((1, 2, 3)), x, method=sx.Occlusion(imputer="constant"))
+    np.testing.assert_allclose(ds.relevance.values, x.numpy(), rtol=1e-9, atol=1e-12)
+
+
 def test_it_is_a_value():
     labels = np.arange(6).reshape(2, 3)
     one = sx.Occlusion(regions=labels, imputer="blur")
