@@ -1,0 +1,34 @@
+"""Molecules: from structures and a network to relevance per atom, pair and fragment, and to figures."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+# Public name -> module that defines it; loaded when first asked for, so that `import sciexplain` does not
+# load RDKit.
+_HOME = {
+    "Molecules": "molecules",
+    "MoleculeError": "errors",
+    "ParseError": "errors",
+    "EmptyMoleculeError": "errors",
+    "PositionsError": "errors",
+    "OverlappingAtomsError": "errors",
+    "UnknownElementError": "errors",
+    "MissingPackageError": "errors",
+    "Skipped": "errors",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})
