@@ -17,6 +17,10 @@ _HOME = {
     "UnknownElementError": "errors",
     "MissingPackageError": "errors",
     "Skipped": "errors",
+    "explain": "adapter",
+    "energies": "adapter",
+    "AtomModel": "protocol",
+    "ProtocolError": "protocol",
 }
 
 __all__ = sorted(_HOME)
