@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ MOST_ELEMENTS = 119
 class AtomwiseNetwork(nn.Module):
     """A property of a molecule as the sum over its atoms of `scale` * readout + `reference` of the element.
 
-    Subclasses write `interact`, and set `embedding` and `readout`.
+    Subclasses write `rounds`, and set `embedding` and `readout`.
 
     Parameters
     ----------
@@ -87,9 +87,15 @@ class AtomwiseNetwork(nn.Module):
         """Atomic numbers (atom,) -> vectors (atom, feature). An unknown element is an IndexError."""
         return self.embedding(self.row[elements])
 
-    def interact(self, x: Tensor, i: Tensor, j: Tensor, edge: Tensor) -> Tensor:
-        """Vectors (atom, feature) after all messages have passed along the edges j -> i."""
+    def rounds(self, i: Tensor, j: Tensor, edge: Tensor) -> list[Callable[[Tensor], Tensor]]:
+        """Each round of messages along the edges j -> i, as a function of the vectors (atom, feature)."""
         raise NotImplementedError
+
+    def interact(self, x: Tensor, i: Tensor, j: Tensor, edge: Tensor) -> Tensor:
+        """Vectors (atom, feature) after all rounds of messages."""
+        for messages in self.rounds(i, j, edge):
+            x = messages(x)
+        return x
 
     def atomwise(self, elements: Tensor, i: Tensor, j: Tensor, edge: Tensor) -> Tensor:
         """Each atom's share E_i (atom,) of the property, the reference of its element included."""

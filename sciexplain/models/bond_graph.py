@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from torch import Tensor, nn
 
@@ -49,11 +50,9 @@ class BondGraphNet(AtomwiseNetwork):
             self.layers = nn.ModuleList(_Layer(features) for _ in range(layers))
             self.readout = nn.Sequential(nn.Linear(features, features), nn.ReLU(), nn.Linear(features, 1))
 
-    def interact(self, x: Tensor, i: Tensor, j: Tensor, edge: Tensor) -> Tensor:
-        """Vectors (atom, feature) after the layers; `edge` is the kind of the bond, see `BOND_KINDS`."""
-        for layer in self.layers:
-            x = layer(x, i, j, edge)
-        return x
+    def rounds(self, i: Tensor, j: Tensor, edge: Tensor) -> list[Callable[[Tensor], Tensor]]:
+        """Each layer; `edge` is the kind of the bond, see `BOND_KINDS`."""
+        return [partial(layer, i=i, j=j, bond=edge) for layer in self.layers]
 
 
 class _Layer(nn.Module):

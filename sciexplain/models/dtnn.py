@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor, nn
 
@@ -82,10 +82,12 @@ class DTNN(AtomwiseNetwork):
                     if module.bias is not None:
                         nn.init.zeros_(module.bias)
 
-    def interact(self, x: Tensor, i: Tensor, j: Tensor, edge: Tensor) -> Tensor:
-        """Vectors (atom, feature) after T passes; `edge` is the distance in angstrom."""
+    def rounds(self, i: Tensor, j: Tensor, edge: Tensor) -> list[Callable[[Tensor], Tensor]]:
+        """The T passes; `edge` is the distance in angstrom."""
         filters = self.from_distance(self.expand(edge))
-        for _ in range(self.passes):
+
+        def one(x: Tensor) -> Tensor:
             messages = self.message(self.from_atom(x)[j] * filters).tanh()
-            x = x + add_up(messages, i, len(x))
-        return x
+            return x + add_up(messages, i, len(x))
+
+        return [one] * self.passes

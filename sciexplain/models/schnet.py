@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -70,13 +71,16 @@ class SchNet(AtomwiseNetwork):
                     if module.bias is not None:
                         nn.init.zeros_(module.bias)
 
-    def interact(self, x: Tensor, i: Tensor, j: Tensor, edge: Tensor) -> Tensor:
-        """Vectors (atom, feature) after the blocks; `edge` is the distance in angstrom."""
+    def rounds(self, i: Tensor, j: Tensor, edge: Tensor) -> list[Callable[[Tensor], Tensor]]:
+        """Each block; `edge` is the distance in angstrom."""
         basis = self.expand(edge)
         envelope = 0.5 * (torch.cos(edge * (math.pi / self.cutoff)) + 1.0) * (edge < self.cutoff)
-        for block in self.blocks:
-            x = x + block(x, i, j, basis, envelope.unsqueeze(1))
-        return x
+        envelope = envelope.unsqueeze(1)
+
+        def one(block: nn.Module, x: Tensor) -> Tensor:
+            return x + block(x, i, j, basis, envelope)
+
+        return [partial(one, block) for block in self.blocks]
 
 
 class _Block(nn.Module):
