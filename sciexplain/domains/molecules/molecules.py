@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,7 @@ NUMBERS: Mapping[str, int] = {symbol: number for number, symbol in enumerate(SYM
 
 
 @dataclass(frozen=True, eq=False)
-class Molecules(Sequence["Molecules"]):
+class Molecules:
     """Molecules of any sizes in flat arrays; atoms of one molecule lie together, in its own order.
 
     Attributes
@@ -83,7 +83,7 @@ class Molecules(Sequence["Molecules"]):
     bond_orders: np.ndarray | None = None
     mols: tuple[Any, ...] | None = None
     properties: Mapping[str, np.ndarray] = field(default_factory=dict)
-    rows: np.ndarray | None = None
+    rows: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     skipped: tuple[Skipped, ...] = ()
 
     def __post_init__(self) -> None:
@@ -91,7 +91,7 @@ class Molecules(Sequence["Molecules"]):
         put("elements", np.asarray(self.elements, np.int64))
         put("molecule", np.asarray(self.molecule, np.int64))
         put("names", tuple(map(str, self.names)) or tuple(map(str, range(self.count))))
-        put("rows", np.arange(self.count) if self.rows is None else np.asarray(self.rows, np.int64))
+        put("rows", np.asarray(self.rows, np.int64) if len(self.rows) else np.arange(self.count))
         put("properties", {name: np.asarray(values) for name, values in self.properties.items()})
         if self.positions is not None:
             put("positions", np.asarray(self.positions, np.float64))
@@ -130,7 +130,6 @@ class Molecules(Sequence["Molecules"]):
             taken = order[firsts[chosen][place] + np.arange(len(place)) - ends[place]]
             bonds = self.bonds[:, taken] + (starts - self.starts[chosen])[place]
             orders = self.bond_orders[taken]
-        assert self.rows is not None
         return Molecules(
             self.elements[atoms],
             molecule,
@@ -214,7 +213,6 @@ class Molecules(Sequence["Molecules"]):
 
     def row_of(self, molecule: int) -> int:
         """Row of a molecule in what it was read from."""
-        assert self.rows is not None
         return int(self.rows[molecule])
 
     def label(self, molecule: int) -> str:
