@@ -241,7 +241,7 @@ class Molecules:
             "atom_index": ("atom", self.atom_index),
             "element": ("atom", self.symbols),
             "sample": ("sample", np.arange(self.count)),
-            "name": ("sample", np.array(self.names), {"cf_role": "timeseries_id"}),
+            "name": ("sample", np.array(self.names)),
             "row": ("sample", self.rows),
         }
         values: dict[str, Any] = {"atomic_number": ("atom", self.elements)}
@@ -257,7 +257,7 @@ class Molecules:
             values["distance"] = ("pair", distance, {"units": "angstrom"})
         for name, array in self.properties.items():
             values[name] = (("sample", *(f"{name}_{k}" for k in range(1, array.ndim))), array)
-        return xr.Dataset(values, along, {"Conventions": "CF-1.11", "featureType": "indexed ragged"})
+        return xr.Dataset(values, along, {"Conventions": "CF-1.11"})
 
 
 class _Setter:
