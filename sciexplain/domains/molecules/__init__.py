@@ -38,6 +38,14 @@ _HOME = {
     "energies": "adapter",
     "AtomModel": "protocol",
     "ProtocolError": "protocol",
+    "pair_relevance": "walks",
+    "walk_relevance": "walks",
+    "remove_atoms": "removal",
+    "without": "removal",
+    "position_sensitivity": "potential",
+    "local_potential": "potential",
+    "plane": "potential",
+    "box": "potential",
 }
 
 __all__ = sorted(_HOME)

@@ -86,8 +86,8 @@ def explain(
         raise ValueError(f"absorbed={absorbed!r}: expected one of {', '.join(get_args(Absorbed))}.")
     if isinstance(chosen, Occlusion):
         raise ValueError(
-            "Occlusion takes every row for a sample, and atoms are none: remove_atoms(model, molecules) says what"
-            " happens without each atom."
+            "Occlusion takes every row for a sample, and atoms are none: remove_atoms(model, molecules) says"
+            " what happens without each atom."
         )
     shared = absorbed == "share" or (absorbed == "auto" and isinstance(chosen, RuleMethod))
     given = atom_model(model)

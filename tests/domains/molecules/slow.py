@@ -17,7 +17,7 @@ def numpy(tensor):
 
 
 def linear_back(layer, a, R):
-    """R (row, output) at W a + b to R (row, input): shares, and equal parts of the bias where a w is not 0."""
+    """R (row, output) at W a + b to R (row, input): shares, equal parts of the bias where a w is not 0."""
     W, b = numpy(layer.weight), 0 if layer.bias is None else numpy(layer.bias)
     found = np.zeros_like(a)
     for row in range(len(a)):

@@ -6,8 +6,8 @@ import torch
 
 import sciexplain as sx
 from sciexplain import rules
-from sciexplain.domains.molecules.errors import UnknownElementError
 from sciexplain.domains.molecules.adapter import energies, explain
+from sciexplain.domains.molecules.errors import UnknownElementError
 from sciexplain.domains.molecules.protocol import AtomModel, ProtocolError
 from sciexplain.models.schnet import SchNet
 from tests.domains.molecules.nets import Net, some_molecules
