@@ -76,12 +76,8 @@ class AtomwiseNetwork(nn.Module):
         self.row: Tensor
         self.reference: Tensor
         self.scale: Tensor
-        self.embedding = nn.Embedding(len(known), features)
+        self.embedding: nn.Embedding
         self.readout: nn.Module
-
-    def unknown(self, elements: Tensor) -> Tensor:
-        """Which atoms (atom,), bool, are of an element that the network never saw."""
-        return self.row[elements] < 0
 
     def embed(self, elements: Tensor) -> Tensor:
         """Atomic numbers (atom,) -> vectors (atom, feature). An unknown element is an IndexError."""
