@@ -33,7 +33,7 @@ def collect(items: Iterable[Any], read: Callable[[Any], Single], skip_invalid: b
     read : callable item -> Single
         Raises a MoleculeError for what it cannot read.
     skip_invalid : bool
-        Leave wrong items out and list them in `skipped`; otherwise the first is an error that names its row.
+        Leave wrong items out and list them in `skipped`; otherwise the first is an error with its row.
     what : str
         How a row is called in messages, such as "SMILES".
 

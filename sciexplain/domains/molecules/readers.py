@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -140,14 +141,12 @@ def read_sdf(
     chem, base = require("rdkit.Chem"), require("rdkit.rdBase")
     place = _existing(path)
     text = place.read_text(errors="replace")
-    records = [part for part in text.split("$$$$") if part.strip()]
+    records = [part for part in re.split(r"^\$\$\$\$.*\n?", text, flags=re.M) if part.strip()]
 
     def read(record: str) -> Single:
-        # the first of the three lines of the head is the name, and may be empty
-        block = record[1:] if record.startswith("\n") else record
         with base.BlockLogs():
             supplier = chem.SDMolSupplier()
-            supplier.SetData(block, sanitize=False, removeHs=False)
+            supplier.SetData(record, sanitize=False, removeHs=False)
             mol = next(iter(supplier), None)
         mol = _sanitised(mol, "a mol block")
         if hydrogens:
