@@ -34,6 +34,7 @@ _HOME = {
     "split": "training",
     "train_qm7": "training",
     "train_logp": "training",
+    "xtb_energies": "xtb",
     "explain": "adapter",
     "energies": "adapter",
     "AtomModel": "protocol",
@@ -46,6 +47,16 @@ _HOME = {
     "local_potential": "potential",
     "plane": "potential",
     "box": "potential",
+    "Fragments": "regions",
+    "pool": "regions",
+    "summary": "regions",
+    "by_element": "regions",
+    "atom_lists": "regions",
+    "functional_groups": "fragments",
+    "brics": "fragments",
+    "murcko": "fragments",
+    "rings": "fragments",
+    "FUNCTIONAL_GROUPS": "groups",
 }
 
 __all__ = sorted(_HOME)

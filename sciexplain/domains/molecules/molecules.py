@@ -239,6 +239,7 @@ class Molecules:
         along: dict[str, Any] = {
             "molecule": ("atom", self.molecule, {"instance_dimension": "sample"}),
             "atom_index": ("atom", self.atom_index),
+            "atom": ("atom", np.arange(len(self.elements))),
             "element": ("atom", self.symbols),
             "sample": ("sample", np.arange(self.count)),
             "name": ("sample", np.array(self.names)),
