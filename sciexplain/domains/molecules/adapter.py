@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import xarray as xr
 
-from sciexplain.domains.molecules.protocol import AtomModel, Held, ProtocolError, atom_model, chunks
+from sciexplain.domains.molecules.protocol import AtomModel, Held, ProtocolError, Started, atom_model, chunks
 from sciexplain.labelling import provenance
 from sciexplain.lrp.rules import Zero
 from sciexplain.methods import LRP, Method, Occlusion, RuleMethod
@@ -254,8 +254,7 @@ def _part(
         relevance = ds.relevance.values
     else:
         states = embedded(model, values)
-        held = Held(model, values, model.embedding)
-        ds = core(held, (states, atoms), target, method, **kwargs)
+        ds = core(Started(model, values), (states, atoms), target, method, **kwargs)
         names = [n for n in ds.data_vars if str(n).startswith("relevance")]
         relevance = ds[names[0]].values
     rows = model.atom_of_rows(molecules)

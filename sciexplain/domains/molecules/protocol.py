@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from sciexplain.domains.molecules.errors import MoleculeError, PositionsError, UnknownElementError
 from sciexplain.models.bond_graph import BOND_KINDS
@@ -203,19 +204,23 @@ class _Quantities:
 
     def __init__(self, model: AtomModel, molecules: Molecules, positions: Tensor | None) -> None:
         self.model, self.molecules, self.positions = model, molecules, positions
-        device = next((p.device for p in model.network.parameters()), torch.device("cpu"))
-        self.tensor = lambda v: torch.as_tensor(np.ascontiguousarray(v)).to(device)
+        self.device = next((p.device for p in model.network.parameters()), torch.device("cpu"))
+        self.tensor = lambda v: torch.as_tensor(np.ascontiguousarray(v)).to(self.device)
         self.known: dict[str, Any] = {}
 
     def get(self, what: str | Callable[[Molecules], Any]) -> Any:
         if callable(what):
-            value = what(self.molecules)
-            value = self.tensor(value) if isinstance(value, np.ndarray) else value
-            floats = isinstance(value, Tensor) and value.is_floating_point()
-            return value.to(self.model.dtype) if floats else value
+            return pytree.tree_map(self._settled, what(self.molecules))
         if what not in self.known:
             getattr(self, "_edges" if what in ("i", "j", "edge") else f"_{what}")()
         return self.known[what]
+
+    def _settled(self, value: Any) -> Any:
+        """Arrays and tensors on the network's device, real numbers in its precision; all else as it is."""
+        if not isinstance(value, np.ndarray | Tensor):
+            return value
+        value = self.tensor(value) if isinstance(value, np.ndarray) else value.to(self.device)
+        return value.to(self.model.dtype) if value.is_floating_point() else value
 
     def _elements(self) -> None:
         self.known["elements"] = self.tensor(self.molecules.elements)
@@ -288,13 +293,9 @@ def chunks(molecules: Molecules, size: int | None) -> Iterator[tuple[Molecules, 
 
 
 class Held(nn.Module):
-    """The network as a function of its atoms alone: all else, distances above all, is constant.
+    """The network as a function of its atoms alone: all else, distances above all, is constant."""
 
-    With `embedding`, it is a function of what that module returns (and of the atoms, for what else is looked
-    up by element).
-    """
-
-    def __init__(self, model: AtomModel, values: Mapping[str, Any], embedding: str | None = None) -> None:
+    def __init__(self, model: AtomModel, values: Mapping[str, Any]) -> None:
         super().__init__()
         assert model.atoms is not None
         self.network = model.network
@@ -306,19 +307,29 @@ class Held(nn.Module):
             elif name != self.atoms:
                 self.plain[name] = value
         self.held = [name for name, v in values.items() if isinstance(v, Tensor) and name != self.atoms]
-        self.embedding = embedding
-        if embedding is not None:
-            self.network = copy.deepcopy(model.network)
-            replace_module(self.network, embedding, Given())
         self.training = False
 
-    def forward(self, *given: Tensor) -> Tensor:
-        """`given` is (atoms,), or (states, atoms)."""
-        if self.embedding is not None:
-            self.network.get_submodule(self.embedding).put(given[0])  # type: ignore[operator]
+    def forward(self, atoms: Tensor) -> Tensor:
+        """(molecule, output), of the argument `atoms`."""
         values = {name: getattr(self, f"held_{name}") for name in self.held}
-        out = self.network(**{self.atoms: given[-1]}, **values, **self.plain)
+        out = self.network(**{self.atoms: atoms}, **values, **self.plain)
         return out[:, None] if out.dim() == 1 else out
+
+
+class Started(Held):
+    """The same, of what the module `embedding` returns, and of the atoms for what else is looked up by them."""
+
+    def __init__(self, model: AtomModel, values: Mapping[str, Any]) -> None:
+        super().__init__(model, values)
+        assert model.embedding is not None
+        self.embedding = model.embedding
+        self.network = copy.deepcopy(model.network)
+        replace_module(self.network, self.embedding, Given())
+
+    def forward(self, states: Tensor, atoms: Tensor) -> Tensor:  # type: ignore[override]
+        """(molecule, output)."""
+        self.network.get_submodule(self.embedding).put(states)  # type: ignore[operator]
+        return super().forward(atoms)
 
 
 class Given(nn.Module):

@@ -17,7 +17,7 @@ from sciexplain.domains.molecules.adapter import (
     scores,
 )
 from sciexplain.domains.molecules.molecules import Molecules
-from sciexplain.domains.molecules.protocol import AtomModel, Held, atom_model, chunks
+from sciexplain.domains.molecules.protocol import AtomModel, Started, atom_model, chunks
 from sciexplain.labelling import provenance
 
 __all__ = ["remove_atoms", "without"]
@@ -139,9 +139,8 @@ def _blanked(model: AtomModel, molecules: Molecules, target: int, size: int) -> 
         rows = np.isin(model.atom_of_rows(copies), gone)
         blank = torch.from_numpy(rows).to(states.device).reshape(states.shape[:-1])
         with torch.no_grad():
-            out = Held(model, values, model.embedding)(
-                states.masked_fill(blank[..., None], 0), values[model.atoms or ""]
-            )
+            states = states.masked_fill(blank[..., None], 0)
+            out = Started(model, values)(states, values[model.atoms or ""])
         found[atoms] = out[:, target].double().cpu().numpy()
     return found
 
