@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 
 __all__ = ["PER_ATOM", "energies", "explain"]
 
-#: The default of `explain`: in proportion to the contributions (on a network of products with constants and
-#: of activations through 0 it is embedding x gradient of the linearised network), each bias spread over what
-#: it is added to.
-PER_ATOM = LRP(Zero(bias="distribute"))
+#: The default of `explain`: in proportion to the contributions, which in gradient form is the embedding times
+#: the gradient of the network with every activation replaced by the line through 0 and its point. Biases are
+#: absorbed, and go in equal parts to the atoms. (Spread over the inputs of their layer instead, they blur: on
+#: a planted motif LRP-0 then finds its atoms with an AUC of 0.87, not 1.00.)
+PER_ATOM = LRP(Zero())
 
 Absorbed = Literal["auto", "share", "keep"]
 Precision = Literal["double", "model"]
@@ -58,7 +59,7 @@ def explain(
     target : as in `sciexplain.explain`
         Only needed for networks with several outputs.
     absorbed : {"auto", "share", "keep"}
-        What operations absorb (values of activations at 0, epsilon) goes in equal parts to the atoms of the
+        What operations absorb (biases, values of activations at 0) goes in equal parts to the atoms of the
         molecule, and is told in `absorbed_share`; or it is kept apart in `absorbed`. "auto" shares for LRP.
     precision : {"double", "model"}
         Computed in float64 on a copy, or as the network is.

@@ -317,7 +317,7 @@ class Held(nn.Module):
 
 
 class Started(Held):
-    """The same, of what the module `embedding` returns, and of the atoms for what else is looked up by them."""
+    """The same, of what the module `embedding` returns, and of the atoms where else they are looked up."""
 
     def __init__(self, model: AtomModel, values: Mapping[str, Any]) -> None:
         super().__init__(model, values)

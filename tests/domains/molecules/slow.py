@@ -1,4 +1,4 @@
-"""LRP-0 with biases spread, on `nets.Net`, in NumPy and loops: relevance R itself, layer by layer."""
+"""LRP-0 on `nets.Net`, in NumPy and loops: relevance R itself, layer by layer."""
 
 import itertools
 
@@ -16,15 +16,16 @@ def numpy(tensor):
     return tensor.detach().double().numpy()
 
 
-def linear_back(layer, a, R):
-    """R (row, output) at W a + b to R (row, input): shares, equal parts of the bias where a w is not 0."""
+def linear_back(layer, a, R, spread):
+    """R (row, output) at W a + b to R (row, input); `spread`: the bias in equal parts where a w is not 0."""
     W, b = numpy(layer.weight), 0 if layer.bias is None else numpy(layer.bias)
     found = np.zeros_like(a)
     for row in range(len(a)):
         parts = W * a[row]
         z = parts.sum(1) + b
         count = (parts != 0).sum(1)
-        parts = parts + (parts != 0) * ratio(b, count)[:, None] if layer.bias is not None else parts
+        if spread and layer.bias is not None:
+            parts = parts + (parts != 0) * ratio(b, count)[:, None]
         found[row] = R[row] @ ratio(parts, z[:, None])
     return found
 
@@ -32,8 +33,8 @@ def linear_back(layer, a, R):
 class Slow:
     """The network on molecules, every value in between known."""
 
-    def __init__(self, net, molecules):
-        self.net, self.molecules = net, molecules
+    def __init__(self, net, molecules, spread=False):
+        self.net, self.molecules, self.spread = net, molecules, spread
         self.i, self.j, self.d = molecules.pairs(net.cutoff)
         basis = gaussians(torch.from_numpy(self.d)).double()
         double = {k: v.double() for k, v in net.state_dict().items() if v.is_floating_point()}
@@ -69,19 +70,19 @@ class Slow:
 
     def readout_back(self):
         """R at the last states of R = E_i at each atom, the reference left out."""
-        R = linear_back(self.net.o2, self.hidden, (self.parts - self.reference)[:, None])
-        return linear_back(self.net.o1, self.x[-1], R)
+        R = linear_back(self.net.o2, self.hidden, (self.parts - self.reference)[:, None], self.spread)
+        return linear_back(self.net.o1, self.x[-1], R, self.spread)
 
     def pass_back(self, t, R):
         """R at the states after pass t to R at those before."""
         step, (y, messages, gathered, h, v) = self.net.steps[t], self.inner[t]
         x, after = self.x[t], self.x[t + 1]
-        R_h = linear_back(step.out, h, R * ratio(v, after))  # activations through 0 hand on all
-        R_gathered = linear_back(step.mid, gathered, R_h)
+        R_h = linear_back(step.out, h, R * ratio(v, after), self.spread)  # activations through 0 hand on all
+        R_gathered = linear_back(step.mid, gathered, R_h, self.spread)
         R_y = np.zeros_like(y)
         for pair, (i, j) in enumerate(zip(self.i, self.j)):
             R_y[j] += ratio(messages[pair], gathered[i]) * R_gathered[i]
-        return R * ratio(x, after) + linear_back(step.into, x, R_y)
+        return R * ratio(x, after) + linear_back(step.into, x, R_y, self.spread)
 
     def atoms(self, R=None):
         """R at the embeddings, summed over features."""

@@ -14,11 +14,13 @@ from tests.domains.molecules.nets import Net, some_molecules
 from tests.domains.molecules.slow import Slow
 
 
+@pytest.mark.parametrize("spread", [True, False])
 @pytest.mark.parametrize("bias", [True, False])
-def test_relevance_of_atoms_is_lrp_layer_by_layer(bias):
+def test_relevance_of_atoms_is_lrp_layer_by_layer(bias, spread):
     net, molecules = Net(bias=bias).eval(), some_molecules()
-    ds = explain(net, molecules)
-    np.testing.assert_allclose(ds.relevance, Slow(net, molecules).explained(), rtol=1e-10, atol=1e-12)
+    ds = explain(net, molecules, sx.LRP(rules.Zero(bias="distribute")) if spread else "lrp")
+    want = Slow(net, molecules, spread).explained()
+    np.testing.assert_allclose(ds.relevance, want, rtol=1e-10, atol=1e-12)
     np.testing.assert_allclose(ds.score, Slow(net, molecules).scores, rtol=1e-12)
     assert ds.molecule.values.tolist() == molecules.molecule.tolist()
     assert ds.relevance.attrs["units"] == "kcal/mol"
