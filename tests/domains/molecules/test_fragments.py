@@ -288,7 +288,7 @@ def test_patterns_that_do_not_occur_and_a_molecule_without_any():
         (
             lambda m: pool(xr.DataArray([1.0], dims="atom"), by_element(m)),
             RegionError,
-            "relevance of 1 atoms",
+            "relevance of 1 atoms, but",
         ),
         (lambda m: pool(xr.DataArray([1.0], dims="x"), by_element(m)), RegionError, "dim `atom`"),
         (lambda m: pool(drawn(m) * np.nan, by_element(m)), RegionError, "NaN"),
