@@ -31,6 +31,8 @@ class AtomwiseNetwork(nn.Module):
         0 by default. Not trained.
     scale : float
         The readout is multiplied by it; the unit of the property. Not trained.
+    **others
+        Sizes of the subclass, kept in `config`; each a positive number.
 
     Raises
     ------
