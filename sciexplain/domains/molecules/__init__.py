@@ -65,6 +65,14 @@ _HOME = {
     "plot_molecules": "depict",
     "plot_walks": "depict",
     "to_svg": "depict",
+    "Surface": "space",
+    "surface": "space",
+    "plot_plane": "space",
+    "plot_surface": "space",
+    "to_html": "page",
+    "to_mols": "files",
+    "write_sdf": "files",
+    "write_xyz": "files",
 }
 
 __all__ = sorted(_HOME)
