@@ -64,6 +64,7 @@ _MODULES = {
     "imputers": "methods.imputers",
     "eeg": "domains.eeg",
     "images": "domains.images",
+    "molecules": "domains.molecules",
     "data": "data",
     "prototypes": "prototypes",
     "models": "models",
@@ -72,7 +73,7 @@ _MODULES = {
 if TYPE_CHECKING:
     from . import data, models, prototypes
     from .api import explain, plan
-    from .domains import eeg, images
+    from .domains import eeg, images, molecules
     from .evaluation import (
         compare_methods,
         context_ratio,
@@ -164,6 +165,7 @@ __all__ = [
     "load",
     "localisation",
     "models",
+    "molecules",
     "plan",
     "pool",
     "product_structure",

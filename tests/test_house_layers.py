@@ -26,7 +26,7 @@ LAYERS = {
     "evaluation": CALL | {"labelling"},  # what measures models says which model it was
     "prototypes": CALL | {"labelling"},
     "scale": CALL,
-    "domains.*": CALL | {"evaluation", "scale", "models", "data", "domains"},
+    "domains.*": CALL | {"labelling", "evaluation", "scale", "models", "data", "domains"},
     "domains": {"domains.*"},  # its __init__ may name the domains
 }
 TOP = {"", "cli", "commands", "demo", "__main__"}  # these may import anything; nothing below may import them

@@ -117,7 +117,10 @@ def carry_places(source: Source, carrier: Tensor, values: Values) -> Tensor:
     for node in source.chain:
         packet = getattr(node.target, "overloadpacket", node.target)
         t = held[current]
-        if packet is aten.one_hot:
+        if packet in _TABLES and _indices(node, packet) is current:  # of a table of integers
+            shape = values[node].shape
+            held[node] = t.reshape(*t.shape, *[1] * (len(shape) - t.dim())).expand(shape)
+        elif packet is aten.one_hot:
             classes = values[node].shape[-1] if node in values else argument(node, "num_classes")
             held[node] = t[..., None].expand(*t.shape, classes)
         elif packet in _CASTS:

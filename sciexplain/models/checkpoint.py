@@ -117,9 +117,9 @@ def load_checkpoint(
         )
     name = about["constructor"]
     if constructor is None:
-        from sciexplain.models import NETWORKS, PICTURE_NETWORKS
+        from sciexplain.models import MOLECULE_NETWORKS, NETWORKS, PICTURE_NETWORKS
 
-        known: dict[str, Callable[..., nn.Module]] = {**NETWORKS, **PICTURE_NETWORKS}
+        known: dict[str, Callable[..., nn.Module]] = {**NETWORKS, **PICTURE_NETWORKS, **MOLECULE_NETWORKS}
         if name not in known:
             raise CheckpointError(f"{name!r} is none of {sorted(known)}: give its constructor.")
         constructor = known[name]
