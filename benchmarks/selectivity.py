@@ -104,7 +104,8 @@ def measured(name: str, samples: int, rounds: int, peer: Any) -> list[str]:
     relevance = sx.explain(net, x, method="gradient_times_input").relevance.values
     settings: dict[str, Any] = {"imputer": "constant", "order": "most"}
     if patches:
-        settings["regions"] = sx.images.patches(shape[1:], extent).values
+        regions = sx.images.patches(shape[1:], extent).values
+        settings |= {"regions": regions, "steps": int(regions.max()) + 1}
         metric = peer.Selectivity(
             patch_size=extent, perturb_baseline=0.0, normalise=False, disable_warnings=True
         )
