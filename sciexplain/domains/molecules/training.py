@@ -195,11 +195,14 @@ def train_qm7(network: str = "SchNet", *, n_train: int = 5701, seed: int = 0, **
     if network not in makers:
         raise MoleculeError(f"network={network!r}, expected one of {', '.join(makers)}")
     test, valid, train = split(qm7(), 1000, 400, seed=seed)
-    return _train(makers[network], train[:n_train], valid, test, "energy", seed, options)
+    return _train(makers[network], train[:n_train], valid, test, "energy", True, seed, options)
 
 
 def train_logp(*, seed: int = 0, **options: Any) -> Outcome:
     """Learn Crippen's logP from bonds, hydrogens included: 600 test and 300 validation molecules.
+
+    Without a fit of the composition in the network: that fit is a sum over atoms of its own, and relevance
+    that builds on it is further from Crippen's contributions (correlation 0.70 instead of 0.79).
 
     Parameters
     ----------
@@ -212,7 +215,7 @@ def train_logp(*, seed: int = 0, **options: Any) -> Outcome:
     from sciexplain.models.bond_graph import BondGraphNet
 
     test, valid, train = split(crippen(), 600, 300, seed=seed)
-    return _train(BondGraphNet, train, valid, test, "logp", seed, options)
+    return _train(BondGraphNet, train, valid, test, "logp", False, seed, options)
 
 
 def _train(
@@ -221,17 +224,19 @@ def _train(
     valid: Molecules,
     test: Molecules,
     target: str,
+    formula: bool,
     seed: int,
     options: dict[str, Any],
 ) -> Outcome:
     y, truth = _property(train, target), _property(test, target)
     reference = composition(train, y)
-    # an element that only other molecules have gets no reference, and an embedding that stays as drawn
+    # an element that only other molecules have: no reference, an embedding that stays as drawn
     elements = sorted({int(z) for part in (train, valid, test) for z in np.unique(part.elements)})
     plain = _of_formula(train, reference)
     # the readout is near 1 where an atom's part is typical
     scale = float(np.std(y - plain) / np.sqrt(train.sizes.mean()))
-    network = make(elements=elements, reference=reference, scale=scale, seed=seed)
+    given = reference if formula else None
+    network = make(elements=elements, reference=given, scale=scale, seed=seed)
     log = fit(network, train, target, valid=valid, seed=seed, **options)
     return Outcome(
         network,
