@@ -76,6 +76,7 @@ def energies() -> None:
     toluene, amide = sx.molecules.from_smiles(["Cc1ccccc1", "CC(=O)NC"], conformers=True)
     pairs = sx.molecules.pair_relevance(network, amide)
     pairs = pairs.isel(pair=np.flatnonzero(pairs.atom_i.values != pairs.atom_j.values))
+    pairs["relevance"].attrs["units"] = info["unit"]
     keep("pairs", sx.molecules.plot_walks(pairs, amide, top=24, title="N-methylacetamide"))
 
     figure, axes = plt.subplots(1, 2, figsize=(9, 4.2), layout="constrained")
