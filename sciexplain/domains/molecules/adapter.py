@@ -23,8 +23,8 @@ __all__ = ["PER_ATOM", "energies", "explain"]
 
 #: The default of `explain`: in proportion to the contributions, which in gradient form is the embedding times
 #: the gradient of the network with every activation replaced by the line through 0 and its point. Biases are
-#: absorbed, and go in equal parts to the atoms. (Spread over the inputs of their layer instead, they blur: on
-#: a planted motif LRP-0 then finds its atoms with an AUC of 0.87, not 1.00.)
+#: absorbed, and go in equal parts to the atoms. Spread over the inputs of their layer instead, they blur:
+#: over six networks trained on a planted motif, LRP-0 then finds its atoms with an AUC of 0.67 to 1.00.
 PER_ATOM = LRP(Zero())
 
 Absorbed = Literal["auto", "share", "keep"]

@@ -135,12 +135,12 @@ class Fragments:
         )
 
 
-def pool(relevance: xr.DataArray | xr.Dataset, fragments: Fragments, per: Per = "fragment") -> xr.DataArray:
+def pool(relevance: Any, fragments: Fragments, per: Per = "fragment") -> xr.DataArray:
     """Sum relevance over fragments, losing none: a molecule's total over them is that over its atoms.
 
     Parameters
     ----------
-    relevance : DataArray (..., atom), or a relevance dataset
+    relevance : DataArray (..., atom), relevance dataset, or ndarray (atom,)
         Of the molecules that the fragments are of.
     fragments : Fragments
     per : {"fragment", "molecule"}
@@ -195,9 +195,7 @@ def pool(relevance: xr.DataArray | xr.Dataset, fragments: Fragments, per: Per = 
     return stamp(result, array, "pool", along="atom", name=dims[-1], regions=fragments.kind)
 
 
-def summary(
-    relevance: xr.DataArray | xr.Dataset, fragments: Fragments, range: tuple[float, float] = (0.05, 0.95)
-) -> xr.Dataset:
+def summary(relevance: Any, fragments: Fragments, range: tuple[float, float] = (0.05, 0.95)) -> xr.Dataset:
     """What each region contributes over all molecules, with its spread: "what does a carbonyl do here?"
 
     Parameters

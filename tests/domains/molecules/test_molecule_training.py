@@ -111,12 +111,12 @@ def test_the_command_stores_a_network_that_loads_again(tmp_path, monkeypatch, ca
     molecules.properties["logp"] = np.bincount(molecules.molecule, crippen_contributions(molecules))
     monkeypatch.setattr("sciexplain.domains.molecules.collections.crippen", lambda: molecules)
     real = training.split
-    monkeypatch.setattr(training, "split", lambda m, *_, seed: real(m, 5, 5, seed=seed))
+    monkeypatch.setattr(training, "split", lambda m, *_: real(m, 5, 5))
     path = tmp_path / "new" / "logp.safetensors"
     assert training.main(["logp", "--epochs", "2", "--threads", "1", "--output", str(path)]) == 0
     assert "2 epochs" in capsys.readouterr().out
     net, info = load_checkpoint(path)
-    test = real(molecules, 5, 5, seed=0)[0]
+    test = real(molecules, 5, 5)[0]
     assert info["test_names"] == list(test.names)
     error = np.abs(training.predict(net, test) - test.properties["logp"]).mean()
     assert error == pytest.approx(info["test_mae"], abs=1e-6)
