@@ -32,6 +32,7 @@ _WHERE = {
     "Targets": "lrp.targets",
     "CaptureError": "lrp.errors",
     "PlanError": "lrp.errors",
+    "RaggedInputError": "lrp.errors",
     "TargetError": "lrp.errors",
     "UnsupportedOperationError": "lrp.errors",
     "ConservationWarning": "lrp.errors",
@@ -92,6 +93,7 @@ if TYPE_CHECKING:
         CaptureError,
         ConservationWarning,
         PlanError,
+        RaggedInputError,
         TargetError,
         UnsupportedOperationError,
     )
@@ -141,6 +143,7 @@ __all__ = [
     "IntegratedGradients",
     "Occlusion",
     "PlanError",
+    "RaggedInputError",
     "Sensitivity",
     "SimpleTaylor",
     "SmoothGrad",

@@ -18,6 +18,10 @@ class TargetError(ValueError):
     """The target does not fit the model's output."""
 
 
+class RaggedInputError(ValueError):
+    """Rows of an input are no samples (atoms of several molecules), and the method needs samples."""
+
+
 class ConservationWarning(UserWarning):
     """The score and the sum of relevance plus absorbed relevance differ by more than rounding."""
 

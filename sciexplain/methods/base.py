@@ -12,6 +12,7 @@ from torch import Tensor, fx
 
 from ..lrp.capture import Capture, Model, capture, is_float
 from ..lrp.engine import Attribution, Layer, conservation
+from ..lrp.errors import RaggedInputError
 from ..lrp.layers import returned
 from ..lrp.owners import by_sample
 from ..lrp.plan import ancestors, find_output
@@ -52,6 +53,7 @@ class Prepared(Protocol):
     input_names: list[str]
     conditions: list[str]  # names, where one run explains under several
     offset: int  # number of the batch's first sample among all; set before each run
+    numbered: bool  # whether `offset` is read: several copies of a batch must not run as one
 
     @property
     def kept(self) -> str:
@@ -173,6 +175,7 @@ class GradientRun:
     input_names: list[str]
     conditions: list[str] = field(default_factory=list)
     offset: int = 0
+    numbered: bool = False
     _owners: list[Tensor | None] | None = None
 
     @property
@@ -205,7 +208,9 @@ class GradientRun:
     def _attributed(self, inputs: Sequence[Tensor], start: Start) -> Attribution:
         self._owners = None
         found = self.attribute(self, inputs, start)
-        if any(r is not None and len(r) != len(found.seed.score) for r in found.relevance):
+        samples = len(found.seed.score)
+        # where any input has other rows (edges of a graph), equally many rows may be no samples either
+        if any(len(x) != samples for x in inputs):
             totals, owners = self._rows_by_sample(inputs, found)
             error = conservation(found.seed.score, found.relevance, found.absorbed, totals)
             found = replace(found, conservation_error=error, owners=owners)
@@ -228,12 +233,12 @@ class GradientRun:
 
         Raises
         ------
-        ValueError
+        RaggedInputError
             A row belongs to several samples.
         """
         n, moving = len(seed.score), [i for i, x in enumerate(inputs) if x.is_floating_point()]
         known: list[Tensor | None] = [None] * len(inputs)
-        if all(len(inputs[i]) == n for i in moving):
+        if all(len(x) == n for x in inputs):
             return [torch.arange(n, device=x.device) if i in moving else None for i, x in enumerate(inputs)]
         if n == 1:
             return [x.new_zeros(len(x), dtype=torch.int64) if i in moving else None
@@ -256,8 +261,9 @@ class GradientRun:
 
         _, found = by_sample(row_sums(torch.ones_like(seed.score)), row_sums, n)
         if any(f is None for f in found):
-            raise ValueError(
-                f"Rows of the inputs belong to several of the {n} samples: explain one sample at a time."
+            raise RaggedInputError(
+                f"Rows of the inputs belong to several of the {n} samples: explain one sample at a time (of a"
+                " model with an output for each node of a graph, a function that returns that of one node)."
             )
         for i, owner in zip(moving, found):
             known[i] = owner
