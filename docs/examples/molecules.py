@@ -1,7 +1,6 @@
 """The figures and numbers of docs/molecules.md.
 
-The network of energies comes first, once (20 minutes of two processors):
-python -m sciexplain.domains.molecules.training qm7 --output reports/qm7_schnet.safetensors
+The network of energies is the one that the case study keeps.
 """
 
 import time
@@ -19,6 +18,7 @@ import sciexplain as sx
 matplotlib.use("Agg")
 ROOT = Path(__file__).parents[2]
 PICTURES = ROOT / "docs" / "pictures"
+NETWORK = ROOT / "case_studies" / "schroedinger" / "networks" / "qm7_schnet.safetensors"
 DRUGS = [
     "CC(=O)Nc1ccc(O)cc1",
     "Cn1cnc2c1c(=O)n(C)c(=O)n2C",
@@ -71,7 +71,7 @@ def fragments() -> None:
 
 def energies() -> None:
     """Arcs and the potential of a probe, of a network of atomization energies."""
-    network, info = sx.models.load_checkpoint(ROOT / "reports" / "qm7_schnet.safetensors")
+    network, info = sx.models.load_checkpoint(NETWORK)
     print(f"mean absolute error on test molecules {info['test_mae']:.2f} {info['unit']}")
     toluene, amide = sx.molecules.from_smiles(["Cc1ccccc1", "CC(=O)NC"], conformers=True)
     pairs = sx.molecules.pair_relevance(network, amide)

@@ -33,6 +33,7 @@ _HOME = {
     "composition": "training",
     "split": "training",
     "train_qm7": "training",
+    "train_qm9": "training",
     "train_logp": "training",
     "xtb_energies": "xtb",
     "explain": "adapter",

@@ -123,6 +123,32 @@ def test_the_command_stores_a_network_that_loads_again(tmp_path, monkeypatch, ca
     assert path.with_suffix(".csv").read_text().startswith("epoch,train_mae")
 
 
-def test_unknown_network_of_qm7():
+@pytest.mark.parametrize(("study", "network"), [("qm7", "SchNet"), ("qm9", "DTNN")])
+def test_the_command_of_energies(study, network, tmp_path, monkeypatch, capsys):
+    """On springs in place of the collection; errors of the mean and of the formula are worked out here."""
+    molecules = diatomics(60, 3)
+    monkeypatch.setattr(f"sciexplain.domains.molecules.collections.{study}", lambda: molecules)
+    real = training.split
+    monkeypatch.setattr(training, "split", lambda m, *_: real(m, 10, 10))
+    path = tmp_path / "energies.safetensors"
+    given = ["--network", network, "--train", "30", "--epochs", "1", "--threads", "1", "--output", str(path)]
+    assert training.main([study, *given]) == 0
+    test, _, train = real(molecules, 10, 10)
+    train = train[:30]
+    truth = test.properties["energy"]
+    off = np.abs(train.properties["energy"].mean() - truth).mean()
+    carbons = [(part.elements.reshape(-1, 2) == 6).sum(1) for part in (train, test)]
+    line = np.polyfit(carbons[0], train.properties["energy"], 1)  # two atoms each: the formula is a line
+    formula = np.abs(np.polyval(line, carbons[1]) - truth).mean()
+    said = capsys.readouterr().out
+    assert f"on 10 test molecules (mean of training {off:.2f}, composition {formula:.2f})" in said
+    net, info = load_checkpoint(path)
+    assert (type(net).__name__, info["study"], info["unit"]) == (network, study, "kcal/mol")
+    error = np.abs(training.predict(net, test) - truth).mean()
+    assert error == pytest.approx(info["test_mae"], abs=1e-6)
+
+
+@pytest.mark.parametrize("train", [training.train_qm7, training.train_qm9])
+def test_unknown_network_of_energies(train):
     with pytest.raises(MoleculeError, match="SchNet, DTNN"):
-        training.train_qm7("PaiNN")
+        train("PaiNN")
