@@ -18,7 +18,7 @@ from ..lrp.owners import by_sample
 from ..lrp.plan import ancestors, find_output
 from ..lrp.targets import Seed
 from ..lrp.tracing import no_autocast
-from ..lrp.values import run_node
+from ..lrp.values import Values, run_node
 from .settings import plain
 
 Start = Callable[[Any], Any]  # outputs -> Seed, or a list of them
@@ -125,19 +125,23 @@ class Forward:
             self.outputs = [node]
         self._values = captured.tensors(model)
         needed = ancestors(self.outputs)
-        self._order = [n for n in captured.graph.nodes if n in needed and n.op == "call_function"]
-        reads = {n: n.all_input_nodes for n in self._order if is_float(n)}
+        self.order = [n for n in captured.graph.nodes if n in needed and n.op == "call_function"]
+        reads = {n: n.all_input_nodes for n in self.order if is_float(n)}
         self._layers = {path: returned(reads, self.outputs, path)[-1] for path in layers}
 
     def __call__(self, inputs: Sequence[Tensor], layers: dict[str, Tensor] | None = None) -> list[Tensor]:
         """The outputs; what the named layers return is added to `layers`."""
         values: dict[fx.Node, Any] = dict(self._values)
         values.update(zip(self.capture.inputs, inputs))
-        for node in self._order:
-            values[node] = run_node(node, values)
+        for node in self.order:
+            values[node] = self.value(node, values)
         if layers is not None:
             layers.update((path, values[n]) for path, n in self._layers.items())
         return [values[n] for n in self.outputs]
+
+    def value(self, node: fx.Node, values: Values) -> Any:
+        """What one operation returns."""
+        return run_node(node, values)
 
     def shown(self, outputs: Sequence[Tensor]) -> Any:
         """The outputs as a target sees them."""
@@ -300,7 +304,7 @@ class GradientRun:
 
 
 class GradientMethod(Method):
-    """Base of the methods that take gradients of the operations as they are."""
+    """Base of the methods that take gradients of the operations."""
 
     accounts: ClassVar[tuple[str, ...]] = ()
     layered: ClassVar[bool] = False  # whether relevance at layers is defined
@@ -308,6 +312,12 @@ class GradientMethod(Method):
     def attribute(self, run: GradientRun, inputs: Sequence[Tensor], start: Start) -> Attribution:
         """The attribution of one batch."""
         raise NotImplementedError
+
+    def forward(
+        self, captured: Capture, model: Model, explained: Explained, layers: Sequence[str]
+    ) -> Forward:
+        """The operations whose gradient is taken: as they are, unless a subclass has twins of some."""
+        return Forward(captured, model, explained, layers)
 
     def prepare(
         self,
@@ -320,13 +330,13 @@ class GradientMethod(Method):
     ) -> Prepared:
         if layers and not self.layered:
             raise ValueError(
-                f"{self.name} has no relevance at layers; layers= is for sx.LRP(...), sx.GradientTimesInput()"
-                " and sx.Sensitivity()."
+                f"{self.name} has no relevance at layers; layers= is for sx.LRP(...), sx.DeepLift(...) and"
+                " methods of one gradient, such as sx.GradientTimesInput()."
             )
         captured = capture(model, args, kwargs)
         if not any(is_float(n) for n in captured.inputs):
             raise ValueError("The model has no floating-point input to take a gradient of.")
-        forward = Forward(captured, model, explained, layers)
+        forward = self.forward(captured, model, explained, layers)
         return GradientRun(forward, self.attribute, list(self.accounts), [n.name for n in captured.inputs])
 
 
