@@ -126,8 +126,14 @@ def motif_atoms(molecules: Molecules, smarts: str) -> np.ndarray:
     return found
 
 
-def every_method(model: Any, molecules: Molecules, gamma: float = 0.25) -> dict[str, xr.Dataset]:
+def every_method(
+    model: Any, molecules: Molecules, gamma: float = 0.25, steps: int = 64
+) -> dict[str, xr.Dataset]:
     """The same prediction explained in every way that gives a number per atom.
+
+    Methods of gradients know of embeddings only. What a network adds for an element whatever surrounds it
+    (`reference`) is in LRP and in removal and not in theirs: `agreement(..., per_element=True)` compares
+    without it.
 
     Parameters
     ----------
@@ -135,17 +141,19 @@ def every_method(model: Any, molecules: Molecules, gamma: float = 0.25) -> dict[
     molecules : Molecules
     gamma : float
         Of LRP-gamma; contributions, not weights, are told apart by sign.
+    steps : int
+        Of integrated gradients.
 
     Returns
     -------
     dict, name -> Dataset
-        "sensitivity", "gradient x input", "integrated gradients" (from embeddings of 0, 64 steps), "LRP-0",
+        "sensitivity", "gradient x input", "integrated gradients" (from embeddings of 0), "LRP-0",
         "LRP-gamma", "removal" (without the atom) and "occlusion" (with an embedding of 0).
     """
     ways = {
         "sensitivity": Sensitivity(),
         "gradient x input": GradientTimesInput(),
-        "integrated gradients": IntegratedGradients(steps=64),
+        "integrated gradients": IntegratedGradients(steps=steps),
         "LRP-0": "lrp",
         "LRP-gamma": LRP(Gamma(gamma)),
     }

@@ -246,7 +246,7 @@ def train_logp(*, seed: int = 0, **options: Any) -> Outcome:
     from sciexplain.models.bond_graph import BondGraphNet
 
     def make(**given: Any) -> BondGraphNet:
-        return BondGraphNet(features=128, layers=3, **given)
+        return BondGraphNet(features=120, layers=3, **given)
 
     test, valid, train = split(crippen(), 600, 300)
     return _train(make, train, valid, test, "logp", False, seed, options)
