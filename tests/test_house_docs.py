@@ -23,9 +23,9 @@ def test_sections_and_example(page):
 
 
 def test_every_method_has_a_page():
-    from sciexplain.methods import METHODS
+    from sciexplain.methods import METHODS, WITH_SETTINGS
 
-    names = set(METHODS) | {"expected_gradients"}
+    names = set(METHODS) | set(WITH_SETTINGS)
     have = {p.stem for p in PAGES}
     covered = have | {also for page in have for also in SHARED.get(page, ())}
     assert sorted(names - covered) == []

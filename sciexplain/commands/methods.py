@@ -33,6 +33,9 @@ OTHERS = (
     "smooth_grad",
     "var_grad",
     "occlusion",
+    "deep_lift",
+    "guided_backprop",
+    "deconvnet",
 )
 RULES = (
     "Zero",

@@ -18,6 +18,10 @@ class TargetError(ValueError):
     """The target does not fit the model's output."""
 
 
+class RaggedInputError(ValueError):
+    """Rows of an input are no samples (atoms of several molecules), and the method needs samples."""
+
+
 class ConservationWarning(UserWarning):
     """The score and the sum of relevance plus absorbed relevance differ by more than rounding."""
 
@@ -53,8 +57,11 @@ class UnsupportedOperationError(NotImplementedError):
                 lines.append(f"      {item.why}")
         n = len(self.missing)
         super().__init__(
-            f"{n} of {total} operations from {inputs} {'have' if n > 1 else 'has'} no rule:\n"
+            f"{n} of {total} operations from {inputs} {'have' if n > 1 else 'has'} no rule"
+            f"{f' in {method}' if method else ''}:\n"
             + "\n".join(line.rstrip() for line in lines)
-            + "\nNothing was run. Use sx.IntegratedGradients(steps=64), explain the part after, or add"
-            " an entry (CONTRIBUTING.md)."
+            + "\nNothing was run. Use "
+            + ("sx.LRP() or " if method else "")
+            + "sx.IntegratedGradients(steps=64), explain the part after"
+            + ("." if method else ", or add an entry (CONTRIBUTING.md).")
         )

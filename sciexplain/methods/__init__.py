@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import difflib
 
+from .backprop import Deconvnet, GuidedBackprop
 from .base import Method
+from .deep_lift import DeepLift
 from .deep_taylor import DeepTaylor
 from .expected import ExpectedGradients
+from .grad_cam import GradCam
 from .gradients import Gradient, GradientTimesInput, Sensitivity
 from .integrated import IntegratedGradients
 from .lrp import LRP, RuleMethod
@@ -28,10 +31,16 @@ METHODS: dict[str, Method] = {
         SmoothGrad(),
         VarGrad(),
         Occlusion(),
+        DeepLift(),
+        GuidedBackprop(),
+        Deconvnet(),
     )
 }
 #: Methods that need a setting, and how they are written.
-WITH_SETTINGS = {"expected_gradients": "sx.ExpectedGradients(background=...)"}
+WITH_SETTINGS = {
+    "expected_gradients": "sx.ExpectedGradients(background=...)",
+    "grad_cam": "sx.GradCam(layer=...)",
+}
 
 
 def method(given: str | Method) -> Method:
@@ -59,10 +68,14 @@ def method(given: str | Method) -> Method:
 __all__ = [
     "LRP",
     "METHODS",
+    "Deconvnet",
+    "DeepLift",
     "DeepTaylor",
     "ExpectedGradients",
+    "GradCam",
     "Gradient",
     "GradientTimesInput",
+    "GuidedBackprop",
     "IntegratedGradients",
     "Method",
     "Occlusion",

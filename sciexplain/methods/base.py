@@ -12,12 +12,13 @@ from torch import Tensor, fx
 
 from ..lrp.capture import Capture, Model, capture, is_float
 from ..lrp.engine import Attribution, Layer, conservation
+from ..lrp.errors import RaggedInputError
 from ..lrp.layers import returned
 from ..lrp.owners import by_sample
 from ..lrp.plan import ancestors, find_output
 from ..lrp.targets import Seed
 from ..lrp.tracing import no_autocast
-from ..lrp.values import run_node
+from ..lrp.values import Values, run_node
 from .settings import plain
 
 Start = Callable[[Any], Any]  # outputs -> Seed, or a list of them
@@ -52,6 +53,7 @@ class Prepared(Protocol):
     input_names: list[str]
     conditions: list[str]  # names, where one run explains under several
     offset: int  # number of the batch's first sample among all; set before each run
+    numbered: bool  # whether `offset` is read: several copies of a batch must not run as one
 
     @property
     def kept(self) -> str:
@@ -123,19 +125,23 @@ class Forward:
             self.outputs = [node]
         self._values = captured.tensors(model)
         needed = ancestors(self.outputs)
-        self._order = [n for n in captured.graph.nodes if n in needed and n.op == "call_function"]
-        reads = {n: n.all_input_nodes for n in self._order if is_float(n)}
+        self.order = [n for n in captured.graph.nodes if n in needed and n.op == "call_function"]
+        reads = {n: n.all_input_nodes for n in self.order if is_float(n)}
         self._layers = {path: returned(reads, self.outputs, path)[-1] for path in layers}
 
     def __call__(self, inputs: Sequence[Tensor], layers: dict[str, Tensor] | None = None) -> list[Tensor]:
         """The outputs; what the named layers return is added to `layers`."""
         values: dict[fx.Node, Any] = dict(self._values)
         values.update(zip(self.capture.inputs, inputs))
-        for node in self._order:
-            values[node] = run_node(node, values)
+        for node in self.order:
+            values[node] = self.value(node, values)
         if layers is not None:
             layers.update((path, values[n]) for path, n in self._layers.items())
         return [values[n] for n in self.outputs]
+
+    def value(self, node: fx.Node, values: Values) -> Any:
+        """What one operation returns."""
+        return run_node(node, values)
 
     def shown(self, outputs: Sequence[Tensor]) -> Any:
         """The outputs as a target sees them."""
@@ -173,6 +179,7 @@ class GradientRun:
     input_names: list[str]
     conditions: list[str] = field(default_factory=list)
     offset: int = 0
+    numbered: bool = False
     _owners: list[Tensor | None] | None = None
 
     @property
@@ -205,7 +212,9 @@ class GradientRun:
     def _attributed(self, inputs: Sequence[Tensor], start: Start) -> Attribution:
         self._owners = None
         found = self.attribute(self, inputs, start)
-        if any(r is not None and len(r) != len(found.seed.score) for r in found.relevance):
+        samples = len(found.seed.score)
+        # where any input has other rows (edges of a graph), equally many rows may be no samples either
+        if any(len(x) != samples for x in inputs):
             totals, owners = self._rows_by_sample(inputs, found)
             error = conservation(found.seed.score, found.relevance, found.absorbed, totals)
             found = replace(found, conservation_error=error, owners=owners)
@@ -228,12 +237,12 @@ class GradientRun:
 
         Raises
         ------
-        ValueError
+        RaggedInputError
             A row belongs to several samples.
         """
         n, moving = len(seed.score), [i for i, x in enumerate(inputs) if x.is_floating_point()]
         known: list[Tensor | None] = [None] * len(inputs)
-        if all(len(inputs[i]) == n for i in moving):
+        if all(len(x) == n for x in inputs):
             return [torch.arange(n, device=x.device) if i in moving else None for i, x in enumerate(inputs)]
         if n == 1:
             return [x.new_zeros(len(x), dtype=torch.int64) if i in moving else None
@@ -256,8 +265,9 @@ class GradientRun:
 
         _, found = by_sample(row_sums(torch.ones_like(seed.score)), row_sums, n)
         if any(f is None for f in found):
-            raise ValueError(
-                f"Rows of the inputs belong to several of the {n} samples: explain one sample at a time."
+            raise RaggedInputError(
+                f"Rows of the inputs belong to several of the {n} samples: explain one sample at a time (of a"
+                " model with an output for each node of a graph, a function that returns that of one node)."
             )
         for i, owner in zip(moving, found):
             known[i] = owner
@@ -294,7 +304,7 @@ class GradientRun:
 
 
 class GradientMethod(Method):
-    """Base of the methods that take gradients of the operations as they are."""
+    """Base of the methods that take gradients of the operations."""
 
     accounts: ClassVar[tuple[str, ...]] = ()
     layered: ClassVar[bool] = False  # whether relevance at layers is defined
@@ -302,6 +312,12 @@ class GradientMethod(Method):
     def attribute(self, run: GradientRun, inputs: Sequence[Tensor], start: Start) -> Attribution:
         """The attribution of one batch."""
         raise NotImplementedError
+
+    def forward(
+        self, captured: Capture, model: Model, explained: Explained, layers: Sequence[str]
+    ) -> Forward:
+        """The operations whose gradient is taken: as they are, unless a subclass has twins of some."""
+        return Forward(captured, model, explained, layers)
 
     def prepare(
         self,
@@ -314,13 +330,13 @@ class GradientMethod(Method):
     ) -> Prepared:
         if layers and not self.layered:
             raise ValueError(
-                f"{self.name} has no relevance at layers; layers= is for sx.LRP(...), sx.GradientTimesInput()"
-                " and sx.Sensitivity()."
+                f"{self.name} has no relevance at layers; layers= is for sx.LRP(...), sx.DeepLift(...) and"
+                " methods of one gradient, such as sx.GradientTimesInput()."
             )
         captured = capture(model, args, kwargs)
         if not any(is_float(n) for n in captured.inputs):
             raise ValueError("The model has no floating-point input to take a gradient of.")
-        forward = Forward(captured, model, explained, layers)
+        forward = self.forward(captured, model, explained, layers)
         return GradientRun(forward, self.attribute, list(self.accounts), [n.name for n in captured.inputs])
 
 

@@ -127,6 +127,7 @@ class PreparedLRP:
 
     conditions: list[str]
     offset: int = 0
+    numbered: bool = False
 
     def __init__(self, session: Session) -> None:
         self.session = session

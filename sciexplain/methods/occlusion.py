@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -16,7 +17,7 @@ from ..lrp.targets import Seed
 from .base import LOGIT, Explained, Method, Start
 from .imputers import Imputer, imputer
 from .partition import Partition, elements, labels_along, region_map, windows
-from .rows import Rows
+from .rows import Rows, one_sample
 from .settings import count
 
 
@@ -48,7 +49,13 @@ class Occlusion(Method):
     batch_size : int
         Changed inputs in one forward pass: r regions of one input take r / batch_size passes.
     seed : int
-        For imputers that draw; each sample has its own numbers, the same for all its regions.
+        For imputers that draw. The numbers of a sample follow from this and from its values: they are the
+        same for all its regions, whichever samples are beside it.
+
+    Raises
+    ------
+    RaggedInputError
+        Several samples in inputs whose rows are none (atoms of several molecules in one array).
 
     Examples
     --------
@@ -157,10 +164,12 @@ class SettledOcclusion(Method):
             )
         return elements(shape[1:])
 
-    def imputer(self, i: int) -> Imputer:
-        """The imputer of input `i`."""
+    def imputer(self, i: int, joint: bool) -> Imputer:
+        """The imputer of input `i`; with `joint`, all its rows are one sample."""
         item = self.inputs[i]
         assert isinstance(self.method.imputer, Imputer)
+        if joint:
+            return self.method.imputer.settled(("", *item.dims), item.values[None])
         return self.method.imputer.settled(item.dims, item.values)
 
     def prepare(
@@ -192,13 +201,13 @@ class PreparedOcclusion:
         self.settled, self.rows = settled, rows
         self.accounts: list[str] = []
         self.conditions: list[str] = []
-        self.offset = 0
+        self.offset, self.numbered = 0, True
         self.input_names = [n.name for n in rows.captured.inputs]
         outputs = rows(example)
-        # atoms of several molecules: rows that are no samples are taken away one region after another
+        # atoms of one molecule: rows that are no samples are taken away one region after another
         self.joint = any(len(v) != len(example[0]) for v in (*example, *outputs) if v.dim())
         self.parts = {i: settled.partition(i, self.joint) for i in settled.changed}
-        self.imputers = {i: settled.imputer(i) for i in settled.changed}
+        self.imputers = {i: settled.imputer(i, self.joint) for i in settled.changed}
 
     @property
     def kept(self) -> str:
@@ -214,7 +223,9 @@ class PreparedOcclusion:
         seeds = begun if isinstance(begun, list) else [begun]
         relevance: list[list[Tensor | None]] = [[None] * len(inputs) for _ in seeds]
         totals = [torch.zeros_like(s.score) for s in seeds]
-        owners: list[Tensor | None] = [None] * len(inputs)
+        if self.joint:
+            why = "a region, and what it is replaced by, would mix rows of several of them"
+            one_sample("Occlusion", why, len(seeds[0].score), inputs, self.input_names)
         count = self.settled.inputs[0].values.shape[0]
         samples = np.minimum(np.arange(self.offset, self.offset + len(inputs[0])), count - 1)
         samples = np.zeros(1, dtype=np.int64) if self.joint else samples
@@ -225,13 +236,13 @@ class PreparedOcclusion:
             )
             here = part.present(samples)
             for k, one in enumerate(lost):
-                own = np.where(here, one if not self.joint else one.sum(0, keepdims=True), 0.0)
+                own = np.where(here, one, 0.0)
                 spread = part.spread(own, (x.shape if self.joint else x.shape[1:]), samples)
                 kind = x.dtype if x.is_floating_point() else torch.get_default_dtype()
                 relevance[k][i] = torch.as_tensor(spread, device=x.device).reshape(x.shape).to(kind)
-                totals[k] += torch.as_tensor(np.where(here, one, 0.0).sum(1), device=x.device)
-            if self.joint:
-                owners[i] = self._owner(part, np.abs(lost).sum(0), x)
+                totals[k] += torch.as_tensor(own.sum(1), device=x.device)
+        owners = [x.new_zeros(len(x), dtype=torch.int64) if i in self.parts else None
+                  for i, x in enumerate(inputs)]  # fmt: skip
         single = outputs[0].detach() if self.rows.forward.single else None
         return [
             Attribution(
@@ -247,12 +258,6 @@ class PreparedOcclusion:
             for r, s, t in zip(relevance, seeds, totals)
         ]
 
-    def _owner(self, part: Partition, lost: np.ndarray, x: Tensor) -> Tensor:
-        """The sample of each row: the one whose score its regions change most; -1 where none changes."""
-        felt = np.stack([part.spread(one[None], x.shape, np.zeros(1, int))[0].reshape(len(x), -1).sum(1)
-                         for one in lost])  # fmt: skip
-        return torch.as_tensor(np.where(felt.any(0), felt.argmax(0), -1), device=x.device)
-
     def _scores(
         self, inputs: Sequence[Tensor], i: int, samples: np.ndarray, seeds: list[Seed], start: Start
     ) -> np.ndarray:
@@ -261,9 +266,9 @@ class PreparedOcclusion:
         total = np.zeros((len(seeds), len(seeds[0].score), part.count))
         here = part.present(samples)
         draws = imputer.draws or 1
-        for own, generator in self._groups(imputer, samples):
-            x = inputs[i] if self.joint else inputs[i][own]
-            fills = [imputer.reference(x, generator) for _ in range(draws)]
+        x = inputs[i][None] if self.joint else inputs[i]
+        for own, generator in self._groups(imputer, x):
+            fills = [imputer.reference(x[own], generator) for _ in range(draws)]
             fill = None if fills[0] is None else torch.cat([f for f in fills if f is not None])
             which, region = (np.tile(v, draws) for v in np.nonzero(here[own]))
             draw = np.repeat(np.arange(draws), len(which) // draws)
@@ -272,20 +277,15 @@ class PreparedOcclusion:
                 masks = part.masks(
                     torch.as_tensor(samples[own[w]], device=x.device), torch.as_tensor(r, device=x.device)
                 )
+                held = None if fill is None else fill[torch.as_tensor(d * len(own) + w, device=x.device)]
+                at = torch.as_tensor(own[w], device=x.device)
+                rows = imputer(x[at], masks, generator) if held is None else torch.where(masks, held, x[at])
                 if self.joint:
-                    held = None if fill is None else fill[d[0] * len(x) : (d[0] + 1) * len(x)]
-                    at, rows, masks = None, x, masks[0]
+                    changed = [rows[0] if j == i else v for j, v in enumerate(inputs)]
                 else:
-                    held = None if fill is None else fill[torch.as_tensor(d * len(own) + w, device=x.device)]
-                    at = torch.as_tensor(own[w], device=x.device)
-                    rows = inputs[i][at]
-                rows = imputer(rows, masks, generator) if held is None else torch.where(masks, held, rows)
-                changed = [rows if j == i else v if at is None else v[at] for j, v in enumerate(inputs)]
+                    changed = [rows if j == i else v[at] for j, v in enumerate(inputs)]
                 for k, score in enumerate(self._score(self.rows(changed), seeds, at, start)):
-                    if at is None:
-                        total[k, :, r[0]] += score
-                    else:
-                        np.add.at(total[k], (own[w], r), score)
+                    np.add.at(total[k], (own[w], r), score)
         return total / draws
 
     def _passes(self, count: int) -> Iterator[slice]:
@@ -294,27 +294,25 @@ class PreparedOcclusion:
         return self.rows.passes(count, self.settled.method.batch_size)
 
     def _groups(
-        self, imputer: Imputer, samples: np.ndarray
+        self, imputer: Imputer, samples: Tensor
     ) -> Iterator[tuple[np.ndarray, torch.Generator | None]]:
-        """All samples of the batch at once; where numbers are drawn one by one, each with its own."""
+        """All samples of the batch at once; where numbers are drawn, one by one, each with its own."""
         if imputer.draws is None:
             yield np.arange(len(samples)), None
             return
         for k, sample in enumerate(samples):
-            number = np.random.SeedSequence([self.settled.method.seed, int(sample)]).generate_state(1)[0]
+            values = zlib.crc32(sample.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+            number = np.random.SeedSequence([self.settled.method.seed, values]).generate_state(1)[0]
             yield np.array([k]), torch.Generator().manual_seed(int(number))
 
-    def _score(
-        self, outputs: list[Tensor], seeds: list[Seed], at: Tensor | None, start: Start
-    ) -> list[np.ndarray]:
+    def _score(self, outputs: list[Tensor], seeds: list[Seed], at: Tensor, start: Start) -> list[np.ndarray]:
         """Scores of changed inputs under each target; `at` is the sample of each row."""
         if self.rows.forward.every:
             return [start(self.rows.forward.shown(outputs)).score.cpu().numpy()]
         found = []
         for s in seeds:
-            message = s.message if at is None else s.message[at]
-            score = (outputs[0].double() * message.double()).reshape(len(outputs[0]), -1).sum(1)
-            found.append((score + (s.absorbed if at is None else s.absorbed[at])).cpu().numpy())
+            score = (outputs[0].double() * s.message[at].double()).reshape(len(outputs[0]), -1).sum(1)
+            found.append((score + s.absorbed[at]).cpu().numpy())
         return found
 
 

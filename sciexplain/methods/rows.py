@@ -10,9 +10,27 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from ..lrp.capture import Capture, Model, capture, flat_tensors
+from ..lrp.errors import RaggedInputError
 from ..lrp.exported import batch_sizes, fixed
 from ..lrp.tracing import no_autocast
 from .base import Explained, Forward
+
+
+def one_sample(method: str, why: str, samples: int, inputs: Sequence[Tensor], names: Sequence[str]) -> None:
+    """Refuse several samples in inputs whose rows are none.
+
+    Raises
+    ------
+    RaggedInputError
+        `why` says what would come out wrong.
+    """
+    if samples > 1:
+        given = ", ".join(f"{name} {tuple(x.shape)}" for x, name in zip(inputs, names))
+        raise RaggedInputError(
+            f"{method}: rows of the inputs are not the {samples} samples ({given}), and {why}. Explain one"
+            " sample at a time, with its own rows and edges (of a model with an output for each node of a"
+            " graph, a function that returns that of one node); for molecules, sx.molecules.remove_atoms."
+        )
 
 
 class Rows:

@@ -16,6 +16,7 @@ from ..lrp.tracing import no_autocast
 from .base import LOGIT, Explained, Forward, Method, Prepared, Start
 from .gradients import Gradient
 from .points import elsewhere, repeated
+from .rows import one_sample
 from .settings import count, number
 
 _GRADIENT = Gradient()
@@ -74,6 +75,8 @@ class SmoothGrad(_Noisy):
     so: what it absorbs is averaged, and "noise" has absorbed f(x) - the mean of f(x + noise).
     `approximation_error` is the standard error of the mean, summed over i.
 
+    Inputs whose rows are no samples (atoms of a molecule) are explained one sample at a time.
+
     Parameters
     ----------
     samples : int
@@ -130,7 +133,8 @@ class PreparedNoisy:
     def __init__(self, method: _Noisy, base: Prepared, forward: Forward) -> None:
         self._method, self._base, self._forward = method, base, forward
         self.accounts = [*base.accounts, "noise"] if method.statistic == "mean" else []
-        self.input_names, self.conditions, self.offset = base.input_names, base.conditions, 0
+        self.input_names, self.conditions = base.input_names, base.conditions
+        self.offset, self.numbered = 0, base.numbered
 
     @property
     def kept(self) -> str:
@@ -148,6 +152,9 @@ class PreparedNoisy:
             begun = start(self._forward.shown(outputs))
         seeds = begun if isinstance(begun, list) else [begun]
         same = all(len(x) == len(seeds[0].score) for x in inputs)
+        if not same:
+            why = "the noise of one of them would depend on the others"
+            one_sample(type(self._method).__name__, why, len(seeds[0].score), inputs, self.input_names)
 
         def settled(shown: Any) -> Any:
             if self._forward.every or seeds[0].outright is not None:
@@ -158,7 +165,9 @@ class PreparedNoisy:
         generator = torch.Generator().manual_seed(self._method.seed)
         scales = [self._scale(x, same) if x.is_floating_point() else None for x in inputs]
         means: list[_Mean] = []
-        left, together = self._method.samples, self._together(inputs) if same else 1
+        left, together = self._method.samples, 1
+        if same and not self.numbered:
+            together = self._together(inputs)
         while left:
             k = min(together, left)
             noisy = [[_noisy(x, s, same, generator) for x, s in zip(inputs, scales)] for _ in range(k)]
@@ -181,7 +190,7 @@ class PreparedNoisy:
         return k if all(self.captured.serves(shapes) for shapes in meta) else 1
 
     def _scale(self, x: Tensor, same: bool) -> Tensor:
-        """Standard deviation of the noise: per sample, or one for all where rows are no samples."""
+        """Standard deviation of the noise: per sample, or of the one sample that all rows belong to."""
         flat = x.reshape(len(x), -1) if same else x.reshape(1, -1)
         size = self._method.noise_level * (flat.amax(1) - flat.amin(1))
         return size.reshape(-1, *[1] * (x.dim() - 1))

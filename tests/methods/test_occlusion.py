@@ -238,21 +238,27 @@ def test_several_inputs_each_on_its_own():
 class Molecules(nn.Module):
     """Squares of the sum over each molecule's atoms."""
 
+    def __init__(self, count):
+        super().__init__()
+        self.count = count
+
     def forward(self, atoms, molecule):
-        return torch.zeros(2, 1, dtype=atoms.dtype).index_add(0, molecule, atoms).square()
+        return torch.zeros(self.count, 1, dtype=atoms.dtype).index_add(0, molecule, atoms).square()
 
 
-def test_rows_that_are_no_samples():
+def test_atoms_of_one_molecule():
     atoms = torch.tensor([[1.0], [2.0], [3.0]], dtype=torch.float64)
-    owner = torch.tensor([0, 1, 1])
-    ds = sx.explain(Molecules(), (atoms, owner), 0, sx.Occlusion(imputer="constant"))
-    relevance = next(ds[v] for v in ds if v.startswith("relevance"))
-    assert relevance.values.ravel().tolist() == [1.0, 25 - 9, 25 - 4]
-    np.testing.assert_allclose(ds.conservation_error.values, [0, (16 + 21 - 25) / 37])
+    given = (atoms, torch.tensor([0, 0, 0]))
+    ds = sx.explain(Molecules(1), given, 0, sx.Occlusion(imputer="constant"))
+    assert ds.relevance_atoms.values.ravel().tolist() == [36 - 25, 36 - 16, 36 - 9]
+    np.testing.assert_allclose(ds.conservation_error.values, (11 + 20 + 27 - 36) / 58)
+    assert ds.atoms_row_sample.values.tolist() == [0, 0, 0]
+    # the mean of the molecule's own atoms, 2, in place of each
+    ds = sx.explain(Molecules(1), given, 0, sx.Occlusion(imputer="mean"))
+    assert ds.relevance_atoms.values.ravel().tolist() == [36 - 49, 0, 36 - 25]
     together = sx.Occlusion(regions=np.array([[0], [1], [1]]), imputer="constant")
-    ds = sx.explain(Molecules(), (atoms, owner), 0, together)
-    relevance = next(ds[v] for v in ds if v.startswith("relevance"))
-    assert relevance.values.ravel().tolist() == [1.0, 12.5, 12.5]
+    ds = sx.explain(Molecules(1), given, 0, together)
+    assert ds.relevance_atoms.values.ravel().tolist() == [11.0, (36 - 1) / 2, (36 - 1) / 2]
 
 
 def test_a_program_exported_for_one_batch_size(net, x):

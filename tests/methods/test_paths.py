@@ -195,7 +195,6 @@ class Molecules(nn.Module):
         sx.IntegratedGradients(12),
         sx.SimpleTaylor(),
         sx.ExpectedGradients({"atoms": [[0.0, 1.0, 2.0], [1.0, 0.0, 0.5]], "empty": np.zeros((2, 6))}, 12),
-        sx.SmoothGrad(5, base=sx.LRP("epsilon")),
     ],
     ids=lambda m: m.name,
 )
@@ -211,9 +210,6 @@ def test_rows_that_are_no_samples(method):
         return rows, sx.explain(net, given, target=0, method=method)
 
     _, whole = explain([0, 1, 2])
-    if method.name == "smooth_grad":  # its noise belongs to rows
-        assert whole.conservation_error.max() < 1e-9
-        return
     for k in range(3):
         rows, one = explain([k])
         np.testing.assert_allclose(
