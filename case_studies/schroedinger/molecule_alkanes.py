@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 EXPERIMENT = -280.5
-"""kcal/mol per CH2 at 298 K: heats of formation of propane (-25.0) to heptane (-44.9) fall by 4.96 each, less those of
-the lone atoms, C 171.3 and H 52.1. With zero-point energy, which PBE0's figure here is without."""
+"""kcal/mol per CH2 at 298 K: heats of formation of propane (-25.0) to heptane (-44.9) fall by 4.96 each, less
+those of the lone atoms, C 171.3 and H 52.1. With zero-point energy, which PBE0's figure here is without."""
 
 
 def alkanes(short: bool) -> Part:
@@ -52,7 +52,7 @@ def alkanes(short: bool) -> Part:
 
 
 def _lengths(network: Any, chains: dict[int, sx.molecules.Molecules]) -> tuple[pd.DataFrame, str]:
-    """Energies (kcal/mol) by number of carbons, and what each CH2 more adds; why xTB is left out, if it is."""
+    """Energies (kcal/mol) by number of carbons, and what each CH2 more adds; why xTB is left out."""
     found, _ = sources.qm7()
     places = sources.of_qm7(*["C" * n for n in chains])
     table = pd.DataFrame(index=pd.Index(list(chains), name="carbons"), dtype=float)
@@ -118,7 +118,7 @@ def _shapes(network: Any, chains: dict[int, sx.molecules.Molecules], count: int)
 
 def _geometries(network: Any, count: int) -> pd.DataFrame:
     """The same molecules of QM7 at its own positions and at those of ETKDG and MMFF94; kcal/mol."""
-    found, names = sources.qm7()
+    found, _ = sources.qm7()
     chosen = np.linspace(0, len(found) - 1, count).astype(int)
     own = found[chosen]
     assert own.mols is not None

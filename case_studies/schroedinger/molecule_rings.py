@@ -58,7 +58,7 @@ def rings(short: bool) -> Part:
     part = Part(notes={"rings": len(found), "molecules": len(molecules)})
     part.tables["per carbon of the ring"] = _by_kind(found)
     part.tables["strain"] = _strain(network)
-    part.tables["aromatic stabilisation"], part.notes["of which booked in the ring, E_i"] = _aromatic(network)
+    part.tables["aromatic stabilisation"] = _aromatic(network)
     part.figures["by kind"] = _boxes(found)
     part.figures["ranking of six-membered rings"] = _ranking(found, values["E_i"], molecules, means["E_i"])
     return part
@@ -132,21 +132,14 @@ def _strain(network: Any) -> pd.DataFrame:
     return pd.DataFrame(rows).T.rename_axis("molecule")
 
 
-def _aromatic(network: Any) -> tuple[pd.DataFrame, float]:
-    """3 cyclohexene -> benzene + 2 cyclohexane (kcal/mol); how much of it lies in the six CH by E_i."""
-    wanted = ["C1=CCCCC1", "c1ccccc1", "C1CCCCC1"]
-    known = sources.energy_table(network, wanted)
-    found, _ = sources.qm7()
-    places = [place for place in sources.of_qm7(*wanted) if place is not None]
-    if len(known) < len(wanted):
-        return pd.DataFrame({"reason": [f"QM7 has only {', '.join(known.index)}"]}), float("nan")
-    change = known.loc["c1ccccc1"] + 2 * known.loc["C1CCCCC1"] - 3 * known.loc["C1=CCCCC1"]
-    table = pd.DataFrame({"measured": -35.6, **change.to_dict()}, index=pd.Index(["energy"], name="reaction"))
-    # CH of the double bond and CH2 where they are in cyclohexene, in place of those of benzene and cyclohexane
-    molecules = found[places]
-    e = sx.molecules.energies(network, molecules)["relevance"].values
-    del e
-    return table, float("nan")
+def _aromatic(network: Any) -> pd.DataFrame:
+    """3 cyclohexene -> benzene + 2 cyclohexane, kcal/mol; empty where QM7 has not all three."""
+    benzene, saturated, one = "c1ccccc1", "C1CCCCC1", "C1=CCCCC1"
+    known = sources.energy_table(network, [one, benzene, saturated])
+    if len(known) < 3:
+        return pd.DataFrame(columns=["measured", *known], index=pd.Index([], name="reaction"))
+    change = known.loc[benzene] + 2 * known.loc[saturated] - 3 * known.loc[one]
+    return pd.DataFrame({"measured": -35.6, **change.to_dict()}, index=pd.Index(["energy"], name="reaction"))
 
 
 def _boxes(found: pd.DataFrame) -> Figure:

@@ -44,7 +44,7 @@ def of_qm7(*smiles: str) -> list[int | None]:
 
 @lru_cache(maxsize=2)
 def explained(short: bool) -> tuple[sx.molecules.Molecules, dict[str, xr.DataArray]]:
-    """Every tenth molecule of QM7 in the short form, all in the long one; `both` of the network of energies."""
+    """Every tenth molecule of QM7 in the short form, all in the long one; `both` of the network."""
     found, _ = qm7()
     some = found[::10] if short else found
     return some, both(networks.qm7_net()[0], some)
