@@ -45,8 +45,8 @@ def agreement(short: bool) -> Part:
 def sums(net: Any, some: sx.molecules.Molecules, lrp: xr.Dataset) -> dict[str, float]:
     """What should be equal: largest difference over molecules or atoms, kcal/mol.
 
-    Pairs are without what the network adds for an element whatever surrounds it: relevance less pairs has to be one
-    number per element.
+    Pairs are without what the network adds for an element whatever surrounds it: relevance less pairs has to
+    be one number per element.
     """
     per_molecule = np.bincount(some.molecule, lrp["relevance"].values, some.count)
     few = some[:5]
