@@ -46,7 +46,7 @@ def alkanes(short: bool) -> Part:
     part.figures["heptane"] = sx.molecules.plot_molecules(
         sources.less_elements(relevance, means["relevance"]),
         chains[7],
-        title="heptane: relevance less the mean of the element",
+        title="heptane",
     )
     return part
 

@@ -89,7 +89,9 @@ def walks(short: bool) -> Part:
 def _bars(table: pd.DataFrame) -> Any:
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, 3, figsize=(12, 0.3 * len(table) + 1.2), sharey=True, layout="constrained")
+    figure, axes = plt.subplots(
+        1, 3, figsize=(12, 0.3 * len(table) + 1.2), sharex=True, sharey=True, layout="constrained"
+    )
     rows = np.arange(len(table))
     for ax, name in zip(axes, ("E_i", "relevance", "fit to PBE0"), strict=True):
         spread = table.get(f"std {name}")

@@ -103,7 +103,7 @@ def _symmetry(net: Any, molecules: sx.molecules.Molecules) -> pd.DataFrame:
         one = molecules[list(NAMES).index(name) : list(NAMES).index(name) + 1]
         assert one.positions is not None
         centre, axis = _axis(one, name)
-        drawn = sx.molecules.surface(one).vertices
+        drawn = sx.molecules.surface(one).vertices.values
         drawn = drawn[np.random.default_rng(m).permutation(len(drawn))[:200]]
         turned = np.stack([_turn(drawn, centre, axis, 2 * np.pi * k / fold) for k in range(fold)])
         omega = sx.molecules.local_potential(net, one, turned, "C").values

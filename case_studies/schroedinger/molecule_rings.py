@@ -169,10 +169,8 @@ def _ranking(
     """The four most and the four least stable six-membered rings by E_i of their carbons."""
     six = found[found["size"] == 6].drop_duplicates("molecule").sort_values("E_i, carbons")
     chosen = [*six.index[:4], *six.index[-4:]]
-    shown = sources.less_elements(values, means)
-    shown = shown.assign_attrs(long_name="E_i less the mean of its element")
     figure = sx.molecules.plot_molecules(
-        shown, molecules, [int(m) for m in found.loc[chosen, "molecule"]],
+        sources.less_elements(values, means), molecules, [int(m) for m in found.loc[chosen, "molecule"]],
         title="six-membered rings of carbon: the four most and the four least stable by E_i",
     )  # fmt: skip
     panels = [ax for ax in figure.axes if ax.images][: len(chosen)]

@@ -89,15 +89,15 @@ def mmff(molecule: sx.molecules.Molecules) -> float:
 def less_elements(values: xr.DataArray, means: dict[str, float]) -> xr.DataArray:
     """Values (atom,) less what their element has on average."""
     offset = np.array([means[symbol] for symbol in values["element"].values.tolist()])
-    return (values - offset).assign_attrs(values.attrs)
+    return (values - offset).assign_attrs(values.attrs).rename(f"{values.name} less the element")
 
 
 def both(network: Any, molecules: sx.molecules.Molecules) -> dict[str, xr.DataArray]:
     """The two numbers per atom that the parts compare: relevance (LRP) and the network's own E_i."""
-    return {
-        "relevance": sx.molecules.explain(network, molecules)["relevance"],
-        "E_i": sx.molecules.energies(network, molecules)["relevance"],
-    }
+    relevance = sx.molecules.explain(network, molecules)["relevance"]
+    energy = sx.molecules.energies(network, molecules)["relevance"].rename("atom energy")
+    found = {"relevance": relevance, "E_i": energy}
+    return {name: one.assign_attrs(units="kcal/mol") for name, one in found.items()}
 
 
 def energy_table(network: Any, smiles: list[str]) -> pd.DataFrame:
