@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -118,5 +119,5 @@ def bar(axes: Sequence[Axes], limit: float, label: str, beyond: bool) -> None:
         aspect=40 if len(axes) > 2 else 22,
         pad=0.02,
     )
-    made.set_label(label, fontsize=9)
+    made.set_label(textwrap.fill(label, int(figure.get_figwidth() * 14)), fontsize=9)
     made.ax.tick_params(labelsize=8)

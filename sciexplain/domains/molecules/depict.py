@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from dataclasses import dataclass
 from html import escape
 from io import BytesIO
@@ -27,6 +28,7 @@ _BOND = 34  # pixels of a bond in a panel, unless the molecule is too large for 
 _RADIUS = 0.42  # of the coloured discs, in bonds
 _FINER = 3  # pixels of a figure's panel for each of these
 _SIDE = 230
+_LETTERS = 12  # of a title in an inch
 _FOOT = 84  # pixels below the panels of an SVG
 
 
@@ -335,7 +337,7 @@ def _panels(axes: Any, count: int, title: str | None, side: float = 2.3) -> tupl
     for unused in made[count:]:
         unused.remove()
     if title:
-        figure.suptitle(title, fontsize=11)
+        figure.suptitle(textwrap.fill(title, int(size[0] * _LETTERS)), fontsize=11)
     return figure, list(made[:count])
 
 
