@@ -200,7 +200,8 @@ def _curve(table: pd.DataFrame, kept: float) -> Figure:
     ax.axhline(PAPER, color="black", linestyle=":", label="DTNN of the paper, QM9, 100,000")
     shown = [*table.index, SIZES[-1]] if epochs != 60 else list(table.index)
     ax.set_xticks(shown, [f"{n:,}" for n in shown])
-    ticks = [t for t in (0.5, 1, 2, 5, 10, 20, 50, 100) if t <= 2 * error.max()]
+    highest = max(error.max(), table["fit of the composition"].iloc[-1])
+    ticks = [t for t in (0.5, 1, 2, 5, 10, 20, 50, 100) if t <= 1.5 * highest]
     ax.set_yticks(ticks, [f"{t:g}" for t in ticks])
     ax.minorticks_off()
     ax.set_xlabel("training molecules of QM7")
