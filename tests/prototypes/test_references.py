@@ -251,7 +251,7 @@ def test_memory_does_not_grow_with_the_data():
         nonlocal most
         random = np.random.default_rng(0)
         for _ in range(40):
-            if len(alive) > 2:  # only then: with the objects of all other tests around, a collection takes seconds
+            if len(alive) > 2:  # only then: among the objects of all tests a collection takes seconds
                 gc.collect()
             most = max(most, len(alive))
             batch = random.standard_normal((8, 50)).astype(np.float32).view(Array)
