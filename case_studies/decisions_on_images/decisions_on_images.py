@@ -20,17 +20,11 @@
 
 # %%
 import os
-from io import BytesIO
 from pathlib import Path
 
-import image_parts as parts
-import matplotlib.pyplot as plt
 import pandas as pd
 import study
 import torch
-from IPython.display import Image, display
-
-from sciexplain.data import DataError
 
 torch.set_num_threads(1)
 SHORT = os.environ.get("SCIEXPLAIN_FORM", "short") != "long"
@@ -40,24 +34,8 @@ pd.set_option("display.width", 200, "display.max_columns", 20, "display.float_fo
 
 
 def show(name):
-    """Run a part; notes, tables and pictures below the cell. None where its pictures cannot be obtained."""
-    try:
-        part = getattr(parts, name)(SHORT)
-    except DataError as reason:
-        print(f"Left out: {reason}")
-        return None
-    for title, value in part.notes.items():
-        if isinstance(value, int | float):
-            print(f"{title}: {value:.4g}")
-    for title, table in part.tables.items():
-        print("\n" + title)
-        display(table)
-    for figure in part.figures.values():
-        page = BytesIO()
-        figure.savefig(page, format="png", dpi=80)
-        plt.close(figure)
-        display(Image(page.getvalue()))
-    return part
+    """A part: notes, tables and pictures below the cell. None where its pictures cannot be obtained."""
+    return study.STUDY.shown(name, SHORT, OUTPUT)
 
 
 # %% [markdown]
@@ -94,7 +72,7 @@ assert gain["LRP epsilon"] > gain["chance"], "no better than chance"
 
 # %%
 if not SHORT:
-    print(study.trained_again(OUTPUT))
+    show("training")
 thumbnails = show("thumbnails")
 assert thumbnails is None or thumbnails.notes["accuracy"] > 0.72  # on 1,000 pictures; 0.75 on all of them
 

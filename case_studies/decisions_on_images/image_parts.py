@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import image_figures as figures
@@ -16,26 +15,10 @@ import xarray as xr
 from image_methods import LECTURE, chance, methods
 
 import sciexplain as sx
+from sciexplain.report import Part
 
 GREY = np.zeros((1, 3, 224, 224), np.float32)
 """Expected gradients of photos start here; with one background they are integrated gradients, drawn."""
-
-
-@dataclass
-class Part:
-    """What one part found.
-
-    Attributes
-    ----------
-    tables : dict of str to DataFrame
-    figures : dict of str to Figure
-    notes : dict of str to float
-        Single numbers: accuracies, minutes.
-    """
-
-    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
-    figures: dict[str, Any] = field(default_factory=dict)
-    notes: dict[str, Any] = field(default_factory=dict)
 
 
 def digits(short: bool) -> Part:

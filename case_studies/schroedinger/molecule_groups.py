@@ -8,9 +8,9 @@ import molecule_networks as networks
 import molecule_sources as sources
 import numpy as np
 import pandas as pd
-from molecule_parts import Part
 
 import sciexplain as sx
+from sciexplain.report import Part
 
 FEWEST = 20
 """Occurrences of a group that is listed in the long form; a fifth of it in the short one."""

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import torch
-from molecule_parts import Part
 
 import sciexplain as sx
+from sciexplain.report import Part
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

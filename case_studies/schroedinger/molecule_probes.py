@@ -8,9 +8,9 @@ from typing import Any
 import molecule_networks as networks
 import numpy as np
 import pandas as pd
-from molecule_parts import Part
 
 import sciexplain as sx
+from sciexplain.report import Part
 
 NAMES = {"benzene": "c1ccccc1", "toluene": "Cc1ccccc1", "methane": "C"}
 PROBES = ("H", "C", "N", "O")

@@ -8,10 +8,10 @@ import molecule_networks as networks
 import molecule_sources as sources
 import numpy as np
 import pandas as pd
-from molecule_parts import Part
 from rdkit import Chem
 
 import sciexplain as sx
+from sciexplain.report import Part
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

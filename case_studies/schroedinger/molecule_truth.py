@@ -8,10 +8,10 @@ import molecule_networks as networks
 import numpy as np
 import pandas as pd
 import xarray as xr
-from molecule_parts import Part
 
 import sciexplain as sx
 from sciexplain.evaluation.intervals import mean_interval
+from sciexplain.report import Part
 
 MOTIFS = {"nitro group": "[N+](=O)[O-]", "nitrile": "C#N", "sulfonamide": "S(=O)(=O)N"}
 """SMARTS of what a molecule has or has not; each is in at least 80 of the 3,935."""

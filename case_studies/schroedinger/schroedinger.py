@@ -19,17 +19,12 @@
 
 # %%
 import os
-from io import BytesIO
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import molecule_probes
 import pandas as pd
 import study
 import torch
-from IPython.display import Image, display
-
-from sciexplain.data import DataError
 
 torch.set_num_threads(1)
 SHORT = os.environ.get("SCIEXPLAIN_FORM", "short") != "long"
@@ -39,23 +34,8 @@ pd.set_option("display.width", 200, "display.max_columns", 20, "display.float_fo
 
 
 def show(name):
-    """Run a part; notes, tables and pictures below the cell. None where its data cannot be obtained."""
-    try:
-        part = study.PARTS[name][1](SHORT)
-    except DataError as reason:
-        print(f"Left out: {reason}")
-        return None
-    for title, value in part.notes.items():
-        print(f"{title}: {value:.4g}" if isinstance(value, float) else f"{title}: {value}")
-    for title, table in part.tables.items():
-        print("\n" + title)
-        display(table)
-    for figure in part.figures.values():
-        page = BytesIO()
-        figure.savefig(page, format="png", dpi=80)
-        plt.close(figure)
-        display(Image(page.getvalue()))
-    return part
+    """A part: notes, tables and pictures below the cell. None where its data cannot be obtained."""
+    return study.STUDY.shown(name, SHORT, OUTPUT)
 
 
 # %% [markdown]

@@ -2,5 +2,6 @@
 
 from sciexplain.report.builder import Report
 from sciexplain.report.errors import ReportError
+from sciexplain.report.parts import Part, Study
 
-__all__ = ["Report", "ReportError"]
+__all__ = ["Part", "Report", "ReportError", "Study"]

@@ -57,9 +57,11 @@ class FileEntry:
 
 
 def image(fig: Any, format: str) -> Image:
-    """Draw a matplotlib figure to a data URI."""
+    """Draw a matplotlib figure to a data URI; a PNG file is taken as it is."""
     import matplotlib as mpl
 
+    if isinstance(fig, str | Path):
+        return _png(fig)
     if not hasattr(fig, "savefig"):
         fig = getattr(fig, "figure", fig)  # an Axes knows its figure
     if not hasattr(fig, "savefig"):
@@ -82,10 +84,20 @@ def image(fig: Any, format: str) -> Image:
     return Image(_data_uri("image/png", content), round(pixels * CSS_DPI / PNG_DPI))
 
 
+def _png(path: str | Path) -> Image:
+    """The picture of a file, as wide as it was drawn."""
+    content = Path(path).read_bytes() if Path(path).is_file() else b""
+    if content[:8] != b"\x89PNG\r\n\x1a\n":
+        raise ReportError(f"{str(path)!r} is no PNG file")
+    return Image(_data_uri("image/png", content), int.from_bytes(content[16:20], "big"))
+
+
 def close(fig: Any) -> None:
     """Close a figure (or an Axes' figure) for good, so that a long run does not keep hundreds open."""
     import matplotlib.pyplot as plt
 
+    if isinstance(fig, str | Path):
+        return
     plt.close(fig if hasattr(fig, "savefig") else fig.figure)
 
 

@@ -107,7 +107,7 @@ class Report:
 
         Parameters
         ----------
-        fig : matplotlib.figure.Figure or matplotlib.axes.Axes
+        fig : matplotlib.figure.Figure, matplotlib.axes.Axes, or path of a PNG file
             Drawn now; it is closed afterwards, so show or save it elsewhere before.
         caption : str
             What is shown and how to read it; numbered; code and bold as in `text`.
@@ -123,7 +123,7 @@ class Report:
         Raises
         ------
         ReportError
-            No matplotlib figure, or an unknown format.
+            No matplotlib figure and no PNG file, or an unknown format.
         """
         embedded = blocks.image(fig, format)
         blocks.close(fig)
