@@ -233,9 +233,9 @@ def _write(target: Path, key: str, part: Part) -> None:
     import matplotlib.pyplot as plt
 
     target.unlink(missing_ok=True)
-    names = [_plain(title) for title in (*part.tables, *part.figures)]
-    if len(set(names)) < len(names):
-        raise ReportError(f"titles of tables and figures have to differ as file names do: {names}")
+    for titles in (part.tables, part.figures):
+        if len({_plain(title) for title in titles}) < len(titles):
+            raise ReportError(f"titles have to differ as names of files do: {', '.join(titles)}")
     said: dict[str, Any] = {"key": key, "notes": part.notes, "tables": {}, "pictures": {}}
     for title, table in part.tables.items():
         path = target.with_name(f"{target.stem}-{_plain(title)}.csv")
