@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from sciexplain.report import blocks, digits
 from sciexplain.report.errors import ReportError
+from sciexplain.report.files import write_whole
 from sciexplain.report.markup import Paragraph, Span, paragraphs, spans
 from sciexplain.report.provenance import provenance
 
@@ -231,14 +232,7 @@ class Report:
         """
         target = Path(path).resolve()
         target.parent.mkdir(parents=True, exist_ok=True)
-        page = self.html(target.parent)
-        partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-        try:
-            partial.write_text(page, encoding="utf-8")
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
-        return target
+        return write_whole(target, self.html(target.parent))
 
     def __repr__(self) -> str:
         counts = [

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ import pandas as pd
 
 from sciexplain.report.builder import Report
 from sciexplain.report.errors import ReportError
+from sciexplain.report.files import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -82,8 +82,8 @@ class Study:
     """Parts by name, each computed once.
 
     A part that is done is not computed again while the form (short or long), the code of the study and of
-    this package, and the version of torch are the same. A run that was stopped goes on with the part that it
-    was in.
+    this package, and the installed packages are the same. A run that was stopped goes on with the part that
+    it was in.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ class Study:
         Raises
         ------
         ReportError
-            No such part.
+            No such part, or tables that CSV cannot hold.
         """
         if name not in self.parts:
             raise ReportError(f"no part {name!r}; there are {', '.join(self.parts)}")
@@ -136,7 +136,10 @@ class Study:
         output.mkdir(parents=True, exist_ok=True)
         _write(output / f"{name}.json", key, self.parts[name][1](short))
         kept = _read(output / f"{name}.json", key)
-        assert kept is not None
+        if kept is None:
+            raise ReportError(
+                f"the tables of {name!r} cannot be read from the CSV files they were written to"
+            )
         return Kept(kept.tables, kept.pictures, kept.notes, kept.files, reused=False)
 
     def shown(self, name: str, short: bool, output: Path) -> Kept | None:
@@ -200,7 +203,9 @@ class Study:
 
     def _key(self, short: bool) -> str:
         """Changes with whatever may change a result."""
-        digest = hashlib.sha256(f"{short} torch {importlib.metadata.version('torch')}".encode())
+        # a package more may bring what was left out without it
+        installed = sorted(f"{d.name}=={d.version}" for d in importlib.metadata.distributions())
+        digest = hashlib.sha256(f"{short} {installed}".encode())
         own = [path for path in sorted(self.code.glob("*.py")) if path.stem != self.code.name]
         own += sorted(self.code.rglob("*.safetensors"))
         for path in [*own, *sorted(_PACKAGE.rglob("*.py"))]:
@@ -246,12 +251,7 @@ def _write(target: Path, key: str, part: Part) -> None:
         figure.savefig(path, dpi=DPI)
         plt.close(figure)
         said["pictures"][title] = path.name
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(json.dumps(said, default=_number), encoding="utf-8")
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(target, json.dumps(said, default=_number))
 
 
 def _read(target: Path, key: str) -> Kept | None:

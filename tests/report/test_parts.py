@@ -70,9 +70,10 @@ def test_what_is_read_is_what_was_found_and_is_computed_once(code, tmp_path):
 @pytest.mark.parametrize(
     ("what", "again"),
     [("nothing", False), ("the notebook", False), ("the form", True), ("the code", True), ("a network", True),
-     ("a table is gone", True), ("a picture is gone", True), ("half a manifest", True)],
+     ("a package more", True), ("a table is gone", True), ("a picture is gone", True),
+     ("half a manifest", True)],
 )  # fmt: skip
-def test_what_makes_a_part_run_again(code, tmp_path, what, again):
+def test_what_makes_a_part_run_again(code, tmp_path, monkeypatch, what, again):
     runs, out, short = [], tmp_path / "out", True
     kept = study(code, runs).part("first", True, out)
     if what == "the notebook":
@@ -83,6 +84,8 @@ def test_what_makes_a_part_run_again(code, tmp_path, what, again):
         (code / "sums.py").write_text("x = 2\n")
     elif what == "a network":
         (code / "net.safetensors").write_bytes(b"1")
+    elif what == "a package more":
+        monkeypatch.setattr("importlib.metadata.distributions", list)
     elif what == "a table is gone":
         kept.files[0].unlink()
     elif what == "a picture is gone":

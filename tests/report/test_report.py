@@ -175,7 +175,18 @@ def test_a_large_drawing_becomes_a_png_of_the_same_width():
     assert int(auto["width"]) == pytest.approx(width_pt * 96 / 72, abs=2)
 
 
-def test_what_is_no_figure_is_refused(line):
+def test_a_png_file_is_embedded_byte_for_byte(line, tmp_path):
+    line.savefig(tmp_path / "line.png", dpi=100)
+    (image,) = Page(Report("r").figure(tmp_path / "line.png", "c").html()).images
+    assert base64.b64decode(image["src"].split(",")[1]) == (tmp_path / "line.png").read_bytes()
+    assert int(image["width"]) == round(line.get_figwidth() * 100)
+
+
+def test_what_is_no_figure_is_refused(line, tmp_path):
+    (tmp_path / "no.png").write_text("no picture")
+    for path in (tmp_path / "no.png", tmp_path / "missing.png"):
+        with pytest.raises(ReportError, match="is no PNG file"):
+            Report("r").figure(path, "c")
     with pytest.raises(ReportError, match="Figure or Axes, not int"):
         Report("r").figure(3, "c")
     with pytest.raises(ReportError, match="'jpg'; possible are 'auto', 'svg' and 'png'"):
