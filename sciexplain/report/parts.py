@@ -225,7 +225,8 @@ def markdown(table: pd.DataFrame, digits: int = 4) -> str:
     frame = table.reset_index()
     rows = [[written(value, digits) for value in row] for row in frame.itertuples(index=False)]
     lines = [list(map(str, frame.columns)), ["---"] * len(frame.columns), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    escaped = [[cell.replace("|", r"\|") for cell in line] for line in lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in escaped)
 
 
 def written(value: Any, digits: int = 4) -> str:

@@ -155,9 +155,9 @@ def test_notes_that_json_cannot_hold_are_refused(code, tmp_path):
 
 
 def test_tables_as_markdown():
-    table = pd.DataFrame({"x": [1 / 3, 2.0], "n": [1, 2]}, index=pd.Index(["a", "b"], name="who"))
+    table = pd.DataFrame({"|x|": [1 / 3, 2.0], "n": [1, 2]}, index=pd.Index(["a", "b"], name="who"))
     assert markdown(table, 3).splitlines() == [
-        "| who | x | n |", "| --- | --- | --- |", "| a | 0.333 | 1 |", "| b | 2 | 2 |",
+        r"| who | \|x\| | n |", "| --- | --- | --- |", "| a | 0.333 | 1 |", "| b | 2 | 2 |",
     ]  # fmt: skip
 
 
